@@ -1,0 +1,1 @@
+"""ChromTransfer for Selene, Kipoi and tangermeme."""
