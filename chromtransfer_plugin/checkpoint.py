@@ -1,0 +1,204 @@
+"""Checkpoints: a folder with ``model.safetensors`` and ``card.json``; loading never unpickles."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+import chromtransfer_plugin
+from chromtransfer_plugin.defaults import CITATION, WINDOW, Architecture
+from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.files import atomic_path
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from chromtransfer_plugin.models.chromtransfer import ChromTransfer
+
+WEIGHTS = "model.safetensors"
+CARD = "card.json"
+FORMAT = 1
+
+
+class Card(BaseModel):
+    """What a checkpoint is: everything needed to rebuild and to cite the model."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: int = FORMAT
+    network: Literal["ChromTransfer"] = "ChromTransfer"
+    architecture: Architecture
+    outputs: list[str]  # one name per logit
+    activation: Literal["sigmoid", "softmax"] = "sigmoid"  # turns logits into probabilities
+    window: int = WINDOW
+    weights_sha256: str = ""
+    created_by: str = ""
+    license: str = "MIT"
+    cite_as: str = CITATION
+    trained_on: str = ""
+    training: dict[str, Any] = Field(default_factory=dict)  # hyper-parameters, data hashes, scores
+
+
+class LoadedModel(NamedTuple):
+    """A network in evaluation mode and its card."""
+
+    model: ChromTransfer
+    card: Card
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def save_model(model: ChromTransfer, folder: str | Path, card: Card) -> Path:
+    """Write a checkpoint folder; the card is renamed into place last, so a folder with a card is whole.
+
+    Parameters
+    ----------
+    model : ChromTransfer
+        Its tensors are stored from the CPU as they are (float32).
+    folder : path
+        Created if needed.
+    card : Card
+        ``weights_sha256``, ``architecture`` and ``created_by`` are filled in here.
+    """
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    make_folder(folder)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with atomic_path(folder / WEIGHTS) as temporary:
+        save_file(tensors, temporary)
+    card = card.model_copy(
+        update={
+            "architecture": model.architecture,
+            "weights_sha256": sha256(folder / WEIGHTS),
+            "created_by": f"chromtransfer-plugin {chromtransfer_plugin.__version__}",
+        }
+    )
+    with atomic_path(folder / CARD) as temporary:
+        Path(temporary).write_text(card.model_dump_json(indent=2) + "\n")
+    return folder
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and its parents, or say plainly why that is impossible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ChromTransferError(
+            f"{folder}: cannot create this output folder ({error.strerror}). Choose a folder you may write to."
+        ) from error
+
+
+def find_checkpoint(path: str | Path) -> Path:
+    """Return the checkpoint folder meant by ``path``: itself, its parent, or a training run's best model."""
+    path = Path(path)
+    if path.suffix in (".tar", ".pth", ".pt"):
+        raise ChromTransferError(
+            f"{path}: this is a pickle-based checkpoint, which is never loaded here. "
+            "Our training writes the same weights to the folder `best_model` beside it: name that one."
+        )
+    if path.suffix in (".h5", ".hdf5"):
+        raise ChromTransferError(f"{path}: this is a Keras file, not a checkpoint folder of this project.")
+    for candidate in (path, path / "best_model", path.parent):
+        if (candidate / CARD).is_file() and (candidate is not path.parent or path.name in (WEIGHTS, CARD)):
+            return candidate
+    if not path.exists():
+        raise ChromTransferError(f"{path}: no such checkpoint folder.")
+    raise ChromTransferError(
+        f"{path}: not a checkpoint: expected a folder with {WEIGHTS} and {CARD}, or a training run's output folder "
+        "with `best_model` in it."
+    )
+
+
+def read_card(folder: Path) -> Card:
+    """Read and check ``card.json``."""
+    path = folder / CARD
+    try:
+        raw = json.loads(path.read_text())
+        if isinstance(raw, dict) and raw.get("format", FORMAT) > FORMAT:
+            raise ChromTransferError(
+                f"{path}: checkpoint format {raw['format']} is newer than {FORMAT}; update chromtransfer-plugin."
+            )
+        return Card.model_validate(raw)
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ChromTransferError(f"{path}: cannot be read as JSON ({error}).") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the card"
+        raise ChromTransferError(
+            f"{path}: not a card of a ChromTransfer model: '{key}': {first['msg']}."
+        ) from error
+
+
+def read_weights(folder: Path, card: Card) -> dict[str, torch.Tensor]:
+    """Read the tensors of a checkpoint, checked against the card's SHA-256."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise ChromTransferError(f"{path}: the weights are missing beside the card.")
+    if card.weights_sha256 and sha256(path) != card.weights_sha256:
+        raise ChromTransferError(
+            f"{path}: SHA-256 differs from the one in {CARD}: the file is truncated or was changed. "
+            "Copy the checkpoint folder again."
+        )
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ChromTransferError(f"{path}: not a complete safetensors file ({error}).") from error
+
+
+def load_state(model: nn.Module, tensors: dict[str, torch.Tensor], source: str) -> None:
+    """Load tensors by name, refusing any missing, unexpected or differently shaped one.
+
+    Raises
+    ------
+    ChromTransferError
+        Naming the first tensors that do not fit.
+    """
+    own = model.state_dict()
+    problems = [f"'{name}' is missing" for name in own if name not in tensors]
+    problems += [f"'{name}' is not part of this network" for name in tensors if name not in own]
+    problems += [
+        f"'{name}' has shape {tuple(tensors[name].shape)}, expected {tuple(own[name].shape)}"
+        for name in own
+        if name in tensors and tensors[name].shape != own[name].shape
+    ]
+    if problems:
+        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
+        raise ChromTransferError(
+            f"{source}: the weights belong to another architecture: {'; '.join(problems[:3])}{more}."
+        )
+    model.load_state_dict(tensors)
+
+
+def load_model(path: str | Path) -> LoadedModel:
+    """Load a checkpoint on the CPU, in evaluation mode.
+
+    Parameters
+    ----------
+    path : path
+        A checkpoint folder, a file in it, a training run's output folder, or an exported Kipoi model folder.
+
+    Raises
+    ------
+    ChromTransferError
+        If it is missing, truncated, altered, or of another architecture.
+    """
+    from chromtransfer_plugin.models.chromtransfer import ChromTransfer
+
+    folder = find_checkpoint(path)
+    card = read_card(folder)
+    model = ChromTransfer(**card.architecture.model_dump())
+    load_state(model, read_weights(folder, card), str(folder))
+    return LoadedModel(model.eval(), card)

@@ -1,0 +1,72 @@
+"""Every default of the project, typed, each with its source.
+
+The CLI, the YAML files and the Python functions read these objects; nobody else states a default.
+"Paper" is Salvatore et al. 2023, NAR Genom Bioinform 5(2) lqad026.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+WINDOW = 600  # bp; paper, Methods: "600 bp centred on the rDHS midpoint"
+TEST_CHROMOSOMES = ("chr2", "chr3")  # paper, Methods
+CELL_LINES = ("A549", "GM12878", "HCT116", "HEPG2", "K562", "MCF7")  # paper; order of the multi-class outputs
+CITATION = "https://doi.org/10.1093/nargab/lqad026"
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Architecture(_Settings):
+    """Shape of a ChromTransfer network: the trunk is fixed but for its width, the head is free."""
+
+    head: tuple[int, ...] = (512, 128)  # paper: pre-trained model
+    head_bn: bool = True  # paper text; the released fine-tuned files have none (see HEADS)
+    n_outputs: int = Field(default=1, ge=1)
+    width: float = Field(default=1.0, gt=0)  # multiplies the trunk's channel counts; 1 is the paper's
+    dropout: float = Field(default=0.1, ge=0, lt=1)  # paper
+    bn_momentum: float = Field(default=0.01, gt=0, le=1)  # Keras momentum 0.99
+    bn_eps: float = Field(default=1e-3, gt=0)  # Keras default
+
+
+class Head(_Settings):
+    """Hidden sizes of a head and whether each hidden layer is batch-normalised."""
+
+    head: tuple[int, ...]
+    head_bn: bool
+
+
+HEADS: dict[str, Head] = {
+    "pretrain": Head(head=(512, 128), head_bn=True),  # paper
+    "finetune": Head(head=(1024, 32), head_bn=False),  # the released HepG2 model: dropout only
+    "finetune_bn": Head(head=(1024, 32), head_bn=True),  # the paper's text and its example script
+    "multiclass": Head(head=(512, 128), head_bn=True),  # the released multi-class configuration
+    "linear": Head(head=(), head_bn=False),  # not in the paper: smallest possible head
+}
+
+
+class Training(_Settings):
+    """How a model is trained. One object per protocol, below."""
+
+    lr: float = Field(gt=0)
+    batch_size: int = Field(ge=1)
+    patience: int | None = Field(ge=1)  # epochs without a lower validation loss before stopping; None: never
+    max_epochs: int = Field(ge=1)
+    trainable: Literal["full", "head"] = "full"
+    trunk_bn: Literal["train", "eval"] = "train"
+    l2: float = Field(default=1e-4, ge=0)  # Keras l2(1e-4) on the 20 batch-normalised trunk convolutions
+    adam_eps: float = Field(default=1e-7, gt=0)  # Keras default (torch: 1e-8)
+    balanced: bool = False  # class weights n / (2 n_class); in the example script, not in the paper
+
+
+# The paper gives no epoch limit for pre-training; 100 is the limit of its baseline runs.
+PRETRAIN = Training(lr=1e-3, batch_size=256, patience=15, max_epochs=100)
+FINETUNE = Training(lr=5e-6, batch_size=128, patience=10, max_epochs=100)  # paper; limit: example script
+SCRATCH = Training(lr=1e-3, batch_size=128, patience=10, max_epochs=100)  # paper: binary baseline
+FROZEN = Training(lr=1e-3, batch_size=128, patience=None, max_epochs=20, trainable="head", trunk_bn="eval")
+
+PREDICT_BATCH = 256  # sequences per forward pass when predicting; changes speed only
+SEED = 1

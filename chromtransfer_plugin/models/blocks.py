@@ -1,0 +1,137 @@
+"""Building blocks of the ChromTransfer trunk and its dense head (spec: paper Fig. 1 and released models)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+# Keras' he_normal draws from a normal cut at two standard deviations; this is the standard deviation of
+# such a unit normal, by which the draw is rescaled so that the weights have variance 2 / fan_in.
+_TRUNCATED_STD = 0.87962566103423978
+
+
+def init_he_normal(weight: torch.Tensor) -> None:
+    """Initialise a convolution kernel (out, in, k) in place as Keras' ``he_normal`` does."""
+    fan_in = weight.shape[1] * weight.shape[2]
+    std = math.sqrt(2.0 / fan_in) / _TRUNCATED_STD
+    nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
+
+
+class SameConv1d(nn.Module):
+    """Stride-1 convolution that keeps the length, padded as Keras and TensorFlow do.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    kernel_size : int
+        An even kernel is padded with ``(k - 1) // 2`` zeros on the left and ``k // 2`` on the right;
+        the mirrored choice changes predictions by up to 0.86 in probability.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
+        super().__init__()
+        even = kernel_size % 2 == 0
+        self.pad: nn.Module = (
+            nn.ConstantPad1d(((kernel_size - 1) // 2, kernel_size // 2), 0.0) if even else nn.Identity()
+        )
+        self.conv = nn.Conv1d(in_channels, out_channels, kernel_size, padding=0 if even else kernel_size // 2)
+        init_he_normal(self.conv.weight)
+        nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        """(B, in_channels, L) -> (B, out_channels, L)."""
+        return self.conv(self.pad(X))
+
+
+class ConvUnit(nn.Module):
+    """Convolution -> ReLU -> batch norm -> dropout, in this order (not conv -> norm -> ReLU)."""
+
+    def __init__(self, cin: int, cout: int, kernel: int, dropout: float, momentum: float, eps: float) -> None:
+        super().__init__()
+        self.conv = SameConv1d(cin, cout, kernel)
+        self.relu = nn.ReLU()
+        self.bn = nn.BatchNorm1d(cout, eps=eps, momentum=momentum)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        """(B, cin, L) -> (B, cout, L)."""
+        return self.dropout(self.bn(self.relu(self.conv(X))))
+
+
+class ShortcutBlock(nn.Module):
+    """Two conv units plus a projected shortcut of the same kernel size; nothing follows the sum."""
+
+    def __init__(self, cin: int, cout: int, kernel: int, dropout: float, momentum: float, eps: float) -> None:
+        super().__init__()
+        self.a = ConvUnit(cin, cout, kernel, dropout, momentum, eps)
+        self.b = ConvUnit(cout, cout, kernel, dropout, momentum, eps)
+        self.shortcut = ConvUnit(cin, cout, kernel, dropout, momentum, eps)
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        """(B, cin, L) -> (B, cout, L)."""
+        return self.b(self.a(X)) + self.shortcut(X)
+
+
+class IdentityBlock(nn.Module):
+    """Two conv units plus the block's own input.
+
+    The paper calls this "merged block without residual connection"; the released models do add the input.
+    """
+
+    def __init__(self, channels: int, kernel: int, dropout: float, momentum: float, eps: float) -> None:
+        super().__init__()
+        self.a = ConvUnit(channels, channels, kernel, dropout, momentum, eps)
+        self.b = ConvUnit(channels, channels, kernel, dropout, momentum, eps)
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        """(B, channels, L) -> (B, channels, L)."""
+        return self.b(self.a(X)) + X
+
+
+class DenseUnit(nn.Module):
+    """Dense -> ReLU -> (batch norm) -> dropout."""
+
+    def __init__(
+        self, nin: int, nout: int, batch_norm: bool, dropout: float, momentum: float, eps: float
+    ) -> None:
+        super().__init__()
+        self.linear = glorot_linear(nin, nout)
+        self.relu = nn.ReLU()
+        self.bn: nn.Module = nn.BatchNorm1d(nout, eps=eps, momentum=momentum) if batch_norm else nn.Identity()
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """(B, nin) -> (B, nout)."""
+        return self.dropout(self.bn(self.relu(self.linear(z))))
+
+
+def glorot_linear(nin: int, nout: int) -> nn.Linear:
+    """Dense layer initialised as Keras does: Glorot uniform weights, zero bias."""
+    layer = nn.Linear(nin, nout)
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class DenseHead(nn.Sequential):
+    """Hidden dense units followed by a linear layer; (B, nin) features -> (B, n_outputs) logits."""
+
+    def __init__(
+        self,
+        nin: int,
+        hidden: Sequence[int],
+        n_outputs: int,
+        batch_norm: bool,
+        dropout: float,
+        momentum: float,
+        eps: float,
+    ) -> None:
+        sizes = [nin, *hidden]
+        units: list[nn.Module] = [
+            DenseUnit(a, b, batch_norm, dropout, momentum, eps)
+            for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+        ]
+        super().__init__(*units, glorot_linear(sizes[-1], n_outputs))

@@ -1,0 +1,123 @@
+"""The ChromTransfer network: a 600 bp residual trunk and an exchangeable dense head."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from chromtransfer_plugin.defaults import Architecture
+from chromtransfer_plugin.errors import ChromTransferError, reject_unknown
+from chromtransfer_plugin.models.blocks import ConvUnit, DenseHead, IdentityBlock, SameConv1d, ShortcutBlock
+
+
+def parse_architecture(settings: dict[str, Any]) -> Architecture:
+    """Check the arguments of a network, naming the wrong one and what it should be."""
+    reject_unknown("ChromTransfer network", settings, Architecture.model_fields)
+    try:
+        return Architecture(**settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise ChromTransferError(
+            f"ChromTransfer network: {name}={first['input']!r} is not usable: {first['msg']}."
+        ) from error
+
+
+class Trunk(nn.Module):
+    """Everything up to and including global average pooling; 554,144 parameters at width 1.
+
+    (B, 4, L) one-hot -> (B, 64 * width) features, for any L >= 1. All layers keep the length; the receptive
+    field of one position is 202 bp.
+    """
+
+    def __init__(self, width: float = 1.0, dropout: float = 0.1, momentum: float = 0.01, eps: float = 1e-3):
+        super().__init__()
+        wide, narrow = max(1, round(64 * width)), max(1, round(32 * width))
+        common = {"dropout": dropout, "momentum": momentum, "eps": eps}
+        self.n_features = wide
+        self.stem = ConvUnit(4, wide, 25, **common)
+        self.reduce = ShortcutBlock(wide, narrow, 20, **common)
+        self.narrow = nn.ModuleList(IdentityBlock(narrow, 15, **common) for _ in range(3))
+        self.expand = ShortcutBlock(3 * narrow, wide, 10, **common)
+        self.wide = nn.ModuleList(IdentityBlock(wide, 5, **common) for _ in range(3))
+        self.top = ConvUnit(wide, wide, 10, **common)
+        self.last_conv = SameConv1d(wide, wide, 5)  # no batch norm, dropout or L2
+        self.last_relu = nn.ReLU()
+        self.pool = nn.AdaptiveAvgPool1d(1)
+
+    def positions(self, X: torch.Tensor) -> torch.Tensor:
+        """(B, 4, L) -> (B, n_features, L): the last feature map, before pooling."""
+        X = self.reduce(self.stem(X))
+        merged = []
+        for block in self.narrow:
+            X = block(X)
+            merged.append(X)
+        X = self.expand(torch.cat(merged, dim=1))
+        for block in self.wide:
+            X = block(X)
+        return self.last_relu(self.last_conv(self.top(X)))
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        """(B, 4, L) -> (B, n_features)."""
+        return self.pool(self.positions(X)).squeeze(-1)
+
+
+class ChromTransfer(nn.Module):
+    """Trunk plus head; returns logits.
+
+    Parameters
+    ----------
+    **settings
+        Fields of :class:`~chromtransfer_plugin.defaults.Architecture`: ``head`` (hidden sizes), ``head_bn``,
+        ``n_outputs``, ``width``, ``dropout``, ``bn_momentum``, ``bn_eps``.
+
+    Raises
+    ------
+    ChromTransferError
+        On an unknown or impossible setting, or an input that is not (B, 4, L) with L >= 1.
+
+    Notes
+    -----
+    The public contract is ``model(X) == model.head(model.features(X))``. Sequences are (B, 4, L) float,
+    channel order A, C, G, T, an unknown base is an all-zero column. The output is (B, n_outputs) logits:
+    apply a sigmoid (or, with several exclusive classes, a softmax) for probabilities.
+    """
+
+    from_lua = False  # tells Selene that this is a native model
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__()
+        self.architecture = parse_architecture(settings)
+        arch = self.architecture
+        self.trunk = Trunk(arch.width, arch.dropout, arch.bn_momentum, arch.bn_eps)
+        self.head = DenseHead(
+            self.trunk.n_features,
+            arch.head,
+            arch.n_outputs,
+            arch.head_bn,
+            arch.dropout,
+            arch.bn_momentum,
+            arch.bn_eps,
+        )
+
+    def features(self, X: torch.Tensor) -> torch.Tensor:
+        """(B, 4, L) one-hot -> (B, n_features) pooled features, the level at which the paper cuts."""
+        if X.dim() != 3 or X.shape[1] != 4 or X.shape[2] < 1:
+            raise ChromTransferError(
+                f"ChromTransfer network: expected one-hot input of shape (batch, 4, length >= 1), got {tuple(X.shape)}."
+            )
+        return self.trunk(X)
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        """(B, 4, L) one-hot -> (B, n_outputs) logits."""
+        return self.head(self.features(X))
+
+    def l2_kernels(self) -> Iterator[nn.Parameter]:
+        """Yield the kernels under L2: the trunk convolutions that are followed by batch norm (20 of 21)."""
+        for module in self.trunk.modules():
+            if isinstance(module, ConvUnit):
+                yield module.conv.conv.weight
