@@ -1,0 +1,71 @@
+"""Writing files so that a reader never sees half of one."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from chromtransfer_plugin.errors import ChromTransferError
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path in the folder of ``path``; rename it to ``path`` if the block succeeds.
+
+    The temporary name keeps every suffix of the target, because many writers choose the format or the
+    compression from it. An existing target stays as it was until the new file is complete, and also
+    when the block raises; the temporary file is then removed.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file to write. Its folder must exist.
+
+    Yields
+    ------
+    Path
+        An existing empty file beside the target, with the permissions a new file would get.
+
+    Raises
+    ------
+    ChromTransferError
+        If the folder is missing or cannot be written to, the target is a folder, or the disk is full.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise ChromTransferError(f"{target}: is a folder, expected the name of a file to write.")
+    temporary = target.with_name(f".tmp-{secrets.token_hex(6)}-{target.name}")
+    try:
+        # "x" gives the umask's permissions (mkstemp would give 0600) and fails early on a bad folder.
+        temporary.open("xb").close()
+    except FileNotFoundError:
+        raise ChromTransferError(
+            f"{target}: cannot be written, the folder {target.parent} does not exist. "
+            f"Make it first: mkdir -p '{target.parent}'."
+        ) from None
+    except NotADirectoryError:
+        raise ChromTransferError(f"{target}: cannot be written, {target.parent} is not a folder.") from None
+    except OSError as error:
+        raise ChromTransferError(
+            f"{target}: cannot be written, the folder {target.parent} is not writable "
+            f"({error.strerror}). Choose another output folder or change its permissions."
+        ) from error
+    try:
+        yield temporary
+        os.replace(temporary, target)
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise ChromTransferError(
+                f"{target}: not written, no room left on the disk ({error.strerror}). "
+                "Free some space or choose another output folder."
+            ) from error
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
