@@ -1,0 +1,346 @@
+"""From a FASTA to a memory-mappable file of codes, and back to it without reading the FASTA again.
+
+Layout of a ``.codes`` file: one byte per base of every contig in FASTA order, then a JSON header, then a
+24-byte footer (length and CRC-32 of the header, magic). A base is stored as ``code ^ 4``, so N is 0 and a
+64 KiB block of nothing but N is never written: on a sparse file system it takes no disk space.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import json
+import mmap
+import os
+import struct
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.files import atomic_path
+from chromtransfer_plugin.onehot import N_CODE, byte_table
+
+CACHE_VARIABLE = "CHROMTRANSFER_CACHE"
+
+_MAGIC = b"chromtr1"
+_FOOTER = struct.Struct("<QI4x8s")
+_BLOCK = 1 << 16
+_CHUNK = 1 << 23
+_SAMPLES = 16
+_STORED = byte_table(xor=N_CODE)
+_BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a ``.codes`` file says about itself.
+
+    Attributes
+    ----------
+    names, lengths : list
+        Contigs in FASTA order.
+    identity : str
+        SHA-256 (first 32 hex digits) of the names, lengths and codes: equal for the plain, the bgzipped
+        and the soft-masked FASTA of one assembly.
+    samples : list of [block, crc]
+        CRC-32 of up to 16 blocks spread over the file.
+    mtime_ns : int
+        Time stamp given to the finished file: a different one means somebody wrote to it.
+    """
+
+    names: list[str]
+    lengths: list[int]
+    identity: str
+    samples: list[list[int]]
+    mtime_ns: int
+
+
+class _Writer:
+    """Append codes to a file, leaving a hole for every block of only N, and hash them."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream = stream
+        self.size = 0
+        self.crcs: list[list[int]] = []
+        self.hash = hashlib.sha256()
+        self._pending = bytearray()
+
+    def add(self, stored: bytes) -> None:
+        self._pending += stored
+        full = len(self._pending) // _BLOCK * _BLOCK
+        if full:
+            self._flush(bytes(self._pending[:full]))
+            del self._pending[:full]
+
+    def _flush(self, data: bytes) -> None:
+        for start in range(0, len(data), _BLOCK):
+            block = data[start : start + _BLOCK]
+            if block.count(0) < len(block):
+                number = (self.size + start) // _BLOCK
+                self.hash.update(struct.pack("<Q", number) + block)
+                self.crcs.append([number, zlib.crc32(block)])
+                self.stream.seek(self.size + start)
+                self.stream.write(block)
+        self.size += len(data)
+
+    def finish(self, names: list[str], lengths: list[int]) -> None:
+        self._flush(bytes(self._pending))
+        self.hash.update(_contig_bytes(names, lengths))
+        step = max(1, len(self.crcs) // _SAMPLES)
+        header = Header(
+            names=names,
+            lengths=lengths,
+            identity=self.hash.hexdigest()[:32],
+            samples=self.crcs[::step],
+            mtime_ns=time.time_ns() // 2_000_000_000 * 2_000_000_000,  # FAT keeps even seconds only
+        )
+        text = json.dumps(asdict(header)).encode()
+        self.stream.seek(self.size)
+        self.stream.write(text + _FOOTER.pack(len(text), zlib.crc32(text), _MAGIC))
+        self.stream.flush()
+        os.fsync(self.stream.fileno())
+        os.utime(self.stream.fileno(), ns=(header.mtime_ns, header.mtime_ns))
+
+
+def _contig_bytes(names: list[str], lengths: list[int]) -> bytes:
+    return json.dumps([names, lengths]).encode()
+
+
+def _open_fasta(path: Path) -> IO[bytes]:
+    """Open a FASTA for one pass, after checks that give a clear reason for what cannot be one."""
+    with path.open("rb") as raw:
+        head = raw.read(1 << 16)
+        if head[:2] == b"\x1f\x8b":
+            if not (head[3] & 4 and head[12:14] == b"BC"):
+                raise ChromTransferError(
+                    f"{path}: is compressed with gzip, expected plain FASTA or bgzip, which other tools can "
+                    f"index. Run `gunzip '{path}'`, then optionally `bgzip` on the result."
+                )
+            raw.seek(-min(len(_BGZF_END), path.stat().st_size), os.SEEK_END)
+            if raw.read() != _BGZF_END:
+                raise ChromTransferError(
+                    f"{path}: the bgzip end marker is missing, the file is cut short. "
+                    "Download or copy it again, or compress it again with `bgzip`."
+                )
+            with contextlib.suppress(OSError, EOFError, zlib.error):
+                head = zlib.decompressobj(wbits=31).decompress(head)
+    first = head.lstrip()[:1]
+    if first != b">":
+        found = "nothing but white space" if not first else f"the file starts with {head[:20]!r}"
+        raise ChromTransferError(
+            f"{path}: is not a FASTA file, {found}, expected a line like '>chr1'. "
+            "Give a genome FASTA (plain or bgzip)."
+        )
+    return gzip.open(path, "rb") if _is_bgzf(path) else path.open("rb")
+
+
+def _is_bgzf(path: Path) -> bool:
+    with path.open("rb") as raw:
+        return raw.read(2) == b"\x1f\x8b"
+
+
+def _pieces(path: Path, stream: IO[bytes]) -> Iterator[tuple[str | None, bytes]]:
+    """Yield (name, b"") at each header line and (None, stored codes) for the sequence after it."""
+    # Reading on to the next line end keeps header lines whole; every chunk then starts a line.
+    while chunk := stream.read(_CHUNK):
+        parts = (b"\n" + chunk + stream.readline()).split(b"\n>")
+        for number, part in enumerate(parts):
+            body = part
+            if number:
+                title, _, body = part.partition(b"\n")
+                words = title.split()
+                if not words:
+                    raise ChromTransferError(
+                        f"{path}: a header line has no name, expected a line like '>chr1'. Name every contig."
+                    )
+                yield words[0].decode("utf-8", "replace"), b""
+            if body:
+                yield None, body.translate(_STORED, b"\r\n \t")
+
+
+def _convert(fasta: Path, target: Path) -> None:
+    """Write the ``.codes`` file of a FASTA."""
+    from tqdm import tqdm
+
+    names: list[str] = []
+    lengths: list[int] = []
+    seen: set[str] = set()
+    with atomic_path(target) as temporary:
+        with _open_fasta(fasta) as stream, temporary.open("r+b") as out:
+            writer = _Writer(out)
+            with tqdm(desc=fasta.name, unit="base", unit_scale=True, delay=2.0, leave=False) as bar:
+                for name, stored in _pieces(fasta, stream):
+                    if name is None:
+                        writer.add(stored)
+                        lengths[-1] += len(stored)
+                        bar.update(len(stored))
+                        continue
+                    if name in seen:
+                        raise ChromTransferError(
+                            f"{fasta}: contig '{name}' occurs twice, so its coordinates have two meanings. "
+                            "Rename or remove one of the two records."
+                        )
+                    seen.add(name)
+                    names.append(name)
+                    lengths.append(0)
+            if not any(lengths):
+                raise ChromTransferError(f"{fasta}: has header lines but no sequence. Give a complete FASTA.")
+            writer.finish(names, lengths)
+
+
+def read_header(path: Path) -> Header | None:
+    """Give the header of a ``.codes`` file, or None if it is missing, cut short, changed or corrupt."""
+    try:
+        with path.open("rb") as stream:
+            status = os.fstat(stream.fileno())
+            stream.seek(-_FOOTER.size, os.SEEK_END)
+            size, crc, magic = _FOOTER.unpack(stream.read())
+            stream.seek(-_FOOTER.size - size, os.SEEK_END)
+            data_size = stream.tell()
+            text = stream.read(size)
+            if magic != _MAGIC or zlib.crc32(text) != crc:
+                return None
+            header = Header(**json.loads(text))
+            if data_size != sum(header.lengths):
+                return None
+            for number, expected in header.samples:
+                stream.seek(number * _BLOCK)
+                if zlib.crc32(stream.read(min(_BLOCK, data_size - number * _BLOCK))) != expected:
+                    return None
+        if status.st_mtime_ns != header.mtime_ns:  # copied or written to: only the whole file can tell
+            if _identity(map_codes(path, header), header) != header.identity:
+                return None
+            with contextlib.suppress(OSError):
+                os.utime(path, ns=(header.mtime_ns, header.mtime_ns))
+    except (OSError, ValueError, TypeError, KeyError, struct.error):
+        return None
+    return header
+
+
+def map_codes(path: Path, header: Header) -> NDArray[np.uint8]:
+    """Map the stored codes (``code ^ 4``) of all contigs, end to end, without reading them."""
+    with path.open("rb") as stream:
+        mapped = mmap.mmap(stream.fileno(), sum(header.lengths), access=mmap.ACCESS_READ)
+    return np.frombuffer(mapped, dtype=np.uint8)
+
+
+def _identity(stored: NDArray[np.uint8], header: Header) -> str:
+    digest = hashlib.sha256()
+    for number, start in enumerate(range(0, len(stored), _BLOCK)):
+        block = stored[start : start + _BLOCK]
+        if block.any():
+            digest.update(struct.pack("<Q", number) + block.tobytes())
+    digest.update(_contig_bytes(header.names, header.lengths))
+    return digest.hexdigest()[:32]
+
+
+def _folders(fasta: Path, cache_dir: str | Path | None) -> list[Path]:
+    """Folders that may hold the cache, the preferred one first."""
+    wanted = cache_dir or os.environ.get(CACHE_VARIABLE)
+    first = Path(wanted).expanduser() if wanted else fasta.with_name(fasta.name + ".genome-cache")
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    return [
+        first,
+        Path("~/.cache/chromtransfer").expanduser(),
+        Path(tempfile.gettempdir()) / f"chromtransfer-{user}",
+    ]
+
+
+def _writable(folder: Path) -> bool:
+    """Make the folder if need be, and tell whether files can be made in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _status(path: Path) -> dict[str, Any]:
+    """What the file system knows of a file. Nobody can set ctime back, unlike mtime."""
+    status = path.stat()
+    return {
+        "path": str(path.resolve()),
+        "size": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+        "ctime_ns": status.st_ctime_ns,
+        "inode": [status.st_dev, status.st_ino],
+    }
+
+
+def _content_hash(fasta: Path, folders: list[Path]) -> str:
+    """Hash the bytes of the FASTA, or take the hash noted when the same untouched file was last read."""
+    status = _status(fasta)
+    note_name = hashlib.sha256(status["path"].encode()).hexdigest()[:16] + ".stamp.json"
+    for folder in folders:
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            note = json.loads((folder / note_name).read_text())
+            if note["status"] == status:
+                return str(note["sha256"])
+    with fasta.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()[:32]
+    # A file touched within the clock's grain could change again under the same ctime: no note for it.
+    if time.time_ns() - max(status["mtime_ns"], status["ctime_ns"]) > 2_000_000_000:
+        for folder in folders:
+            if _writable(folder):
+                with atomic_path(folder / note_name) as temporary:
+                    temporary.write_text(json.dumps({"status": status, "sha256": digest}))
+                break
+    return digest
+
+
+def find_or_build(fasta: Path, cache_dir: str | Path | None) -> tuple[Path, Header]:
+    """Give the ``.codes`` file of a FASTA and its header, converting the FASTA if there is none yet.
+
+    Raises
+    ------
+    ChromTransferError
+        If the FASTA is missing, empty, not a FASTA, gzipped without blocks, has a contig twice, changes
+        while it is read, or no folder for the cache can be written to.
+    """
+    if fasta.is_dir():
+        raise ChromTransferError(f"{fasta}: is a folder, expected a FASTA file. Name the file inside it.")
+    if not fasta.is_file():
+        raise ChromTransferError(f"{fasta}: no such file, expected a genome FASTA (plain or bgzip).")
+    try:
+        before = _status(fasta)
+        if not before["size"]:
+            raise ChromTransferError(f"{fasta}: is empty, expected a genome FASTA. Download it again.")
+        folders = _folders(fasta, cache_dir)
+        name = _content_hash(fasta, folders) + ".codes"
+        for folder in folders:
+            if header := read_header(folder / name):
+                return folder / name, header
+        home = next((folder for folder in folders if _writable(folder)), None)
+        if home is None:
+            raise ChromTransferError(
+                f"{fasta}: no folder for the genome cache can be written to "
+                f"(tried {', '.join(map(str, folders))}). Set {CACHE_VARIABLE} to a folder that can."
+            )
+        print(f"Building the genome cache of {fasta} in {home}", file=sys.stderr, flush=True)
+        _convert(fasta, home / name)
+        if _status(fasta) != before:
+            (home / name).unlink(missing_ok=True)
+            raise ChromTransferError(f"{fasta}: changed while it was read. Start again when it is complete.")
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ChromTransferError(
+            f"{fasta}: the compressed data is damaged ({error}). Download or compress it again with `bgzip`."
+        ) from error
+    except OSError as error:
+        raise ChromTransferError(f"{fasta}: cannot be read ({error.strerror or error}).") from error
+    header = read_header(home / name)
+    if header is None:
+        raise ChromTransferError(
+            f"{home / name}: was written but does not read back. Set {CACHE_VARIABLE} to another disk."
+        )
+    return home / name, header
