@@ -151,7 +151,7 @@ class Genome:
             raise ChromTransferError(
                 f"extract: {index.shape} contigs for {starts.shape} starts, expected two 1-D arrays of n."
             )
-        if index.size and not (0 <= index.min() and index.max() < len(self._names)):
+        if index.size and not (index.min() >= 0 and index.max() < len(self._names)):
             raise ChromTransferError(
                 f"{self.path}: contig number {index.min() if index.min() < 0 else index.max()} given, "
                 f"expected 0 to {len(self._names) - 1}. Take the numbers from contig_index."

@@ -20,6 +20,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any
 
@@ -116,11 +117,12 @@ def _contig_bytes(names: list[str], lengths: list[int]) -> bytes:
     return json.dumps([names, lengths]).encode()
 
 
-def _open_fasta(path: Path) -> IO[bytes]:
+def _open_fasta(path: Path) -> BufferedReader | gzip.GzipFile:
     """Open a FASTA for one pass, after checks that give a clear reason for what cannot be one."""
     with path.open("rb") as raw:
         head = raw.read(1 << 16)
-        if head[:2] == b"\x1f\x8b":
+        compressed = head[:2] == b"\x1f\x8b"
+        if compressed:
             if not (head[3] & 4 and head[12:14] == b"BC"):
                 raise ChromTransferError(
                     f"{path}: is compressed with gzip, expected plain FASTA or bgzip, which other tools can "
@@ -141,15 +143,10 @@ def _open_fasta(path: Path) -> IO[bytes]:
             f"{path}: is not a FASTA file, {found}, expected a line like '>chr1'. "
             "Give a genome FASTA (plain or bgzip)."
         )
-    return gzip.open(path, "rb") if _is_bgzf(path) else path.open("rb")
+    return gzip.open(path, "rb") if compressed else path.open("rb")
 
 
-def _is_bgzf(path: Path) -> bool:
-    with path.open("rb") as raw:
-        return raw.read(2) == b"\x1f\x8b"
-
-
-def _pieces(path: Path, stream: IO[bytes]) -> Iterator[tuple[str | None, bytes]]:
+def _pieces(path: Path, stream: BufferedReader | gzip.GzipFile) -> Iterator[tuple[str | None, bytes]]:
     """Yield (name, b"") at each header line and (None, stored codes) for the sequence after it."""
     # Reading on to the next line end keeps header lines whole; every chunk then starts a line.
     while chunk := stream.read(_CHUNK):
@@ -175,27 +172,26 @@ def _convert(fasta: Path, target: Path) -> None:
     names: list[str] = []
     lengths: list[int] = []
     seen: set[str] = set()
-    with atomic_path(target) as temporary:
-        with _open_fasta(fasta) as stream, temporary.open("r+b") as out:
-            writer = _Writer(out)
-            with tqdm(desc=fasta.name, unit="base", unit_scale=True, delay=2.0, leave=False) as bar:
-                for name, stored in _pieces(fasta, stream):
-                    if name is None:
-                        writer.add(stored)
-                        lengths[-1] += len(stored)
-                        bar.update(len(stored))
-                        continue
-                    if name in seen:
-                        raise ChromTransferError(
-                            f"{fasta}: contig '{name}' occurs twice, so its coordinates have two meanings. "
-                            "Rename or remove one of the two records."
-                        )
-                    seen.add(name)
-                    names.append(name)
-                    lengths.append(0)
-            if not any(lengths):
-                raise ChromTransferError(f"{fasta}: has header lines but no sequence. Give a complete FASTA.")
-            writer.finish(names, lengths)
+    with atomic_path(target) as temporary, _open_fasta(fasta) as stream, temporary.open("r+b") as out:
+        writer = _Writer(out)
+        with tqdm(desc=fasta.name, unit="base", unit_scale=True, delay=2.0, leave=False, disable=None) as bar:
+            for name, stored in _pieces(fasta, stream):
+                if name is None:
+                    writer.add(stored)
+                    lengths[-1] += len(stored)
+                    bar.update(len(stored))
+                    continue
+                if name in seen:
+                    raise ChromTransferError(
+                        f"{fasta}: contig '{name}' occurs twice, so its coordinates have two meanings. "
+                        "Rename or remove one of the two records."
+                    )
+                seen.add(name)
+                names.append(name)
+                lengths.append(0)
+        if not any(lengths):
+            raise ChromTransferError(f"{fasta}: has header lines but no sequence. Give a complete FASTA.")
+        writer.finish(names, lengths)
 
 
 def read_header(path: Path) -> Header | None:
