@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import chromtransfer_plugin
-from chromtransfer_plugin.defaults import CITATION, WINDOW, Architecture
+from chromtransfer_plugin.constants import CITATION, WINDOW
+from chromtransfer_plugin.defaults import Architecture
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.files import atomic_path
 

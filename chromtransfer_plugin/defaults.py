@@ -1,4 +1,4 @@
-"""Every default of the project, typed, each with its source.
+"""Every hyper-parameter default, typed, each with its source.
 
 The CLI, the YAML files and the Python functions read these objects; nobody else states a default.
 "Paper" is Salvatore et al. 2023, NAR Genom Bioinform 5(2) lqad026.
@@ -9,11 +9,6 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-
-WINDOW = 600  # bp; paper, Methods: "600 bp centred on the rDHS midpoint"
-TEST_CHROMOSOMES = ("chr2", "chr3")  # paper, Methods
-CELL_LINES = ("A549", "GM12878", "HCT116", "HEPG2", "K562", "MCF7")  # paper; order of the multi-class outputs
-CITATION = "https://doi.org/10.1093/nargab/lqad026"
 
 
 class _Settings(BaseModel):
@@ -69,4 +64,3 @@ SCRATCH = Training(lr=1e-3, batch_size=128, patience=10, max_epochs=100)  # pape
 FROZEN = Training(lr=1e-3, batch_size=128, patience=None, max_epochs=20, trainable="head", trunk_bn="eval")
 
 PREDICT_BATCH = 256  # sequences per forward pass when predicting; changes speed only
-SEED = 1

@@ -1,0 +1,111 @@
+"""The ``chromtransfer`` command. Each subcommand imports what it needs when it runs, so ``--help`` is instant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+import chromtransfer_plugin
+from chromtransfer_plugin.constants import CELL_LINES, SEED
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(chromtransfer_plugin.__version__, prog_name="chromtransfer")
+def main() -> None:
+    """Open-chromatin models of DNA: pre-train, fine-tune, predict and explain.
+
+    Training runs through Selene (`selene_sdk FILE.yml`), prediction through Kipoi (`kipoi predict`); this command
+    prepares, exports and checks what they use.
+    """
+
+
+@main.command()
+def doctor() -> None:
+    """Print versions and the device, and check that Selene, Kipoi and tangermeme import and work."""
+    from chromtransfer_plugin.doctor import run_checks
+
+    if not run_checks():
+        raise SystemExit(1)
+
+
+@main.group()
+def configs() -> None:
+    """Show and copy the Selene YAML files and their example data."""
+
+
+@configs.command("list")
+def configs_list() -> None:
+    """List the YAML files with one line on each."""
+    from chromtransfer_plugin.configs_folder import list_configs
+
+    for name, summary in list_configs():
+        click.echo(f"{name:32} {summary}")
+
+
+@configs.command("show")
+@click.argument("name")
+def configs_show(name: str) -> None:
+    """Print one YAML file, named as in `configs list`."""
+    from chromtransfer_plugin.configs_folder import read_config
+
+    click.echo(read_config(name), nl=False)
+
+
+@configs.command("copy")
+@click.argument("destination", type=click.Path(path_type=Path), default=Path("configs"))
+def configs_copy(destination: Path) -> None:
+    """Copy the YAML files and example data to DESTINATION (default: ./configs, which their paths expect)."""
+    from chromtransfer_plugin.configs_folder import copy_configs
+
+    click.echo(f"{copy_configs(destination)} files written to {destination}")
+
+
+@main.command()
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write to.")
+@click.option("--seed", default=SEED, show_default=True, help="Same seed, same files.")
+def simulate(out: Path, seed: int) -> None:
+    """Write a small SIMULATED genome with labelled regions and planted motifs."""
+    from chromtransfer_plugin.simulate import simulate as simulate_data
+
+    click.echo(simulate_data(out, seed=seed))
+
+
+@main.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True)
+@click.option("--seed", default=SEED, show_default=True, help="Same seed, same numbers.")
+def demo(out: Path, seed: int) -> None:
+    """Run the whole road on simulated data: pre-train, fine-tune, export, predict, explain (about 5 minutes)."""
+    from chromtransfer_plugin.demo import run_demo
+
+    run_demo(out, seed)
+
+
+@main.command()
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder with genome and regions.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/real"), show_default=True)
+@click.option("--line", "lines", multiple=True, default=("K562", "HEPG2"), show_default=True,
+              type=click.Choice(CELL_LINES), help="Cell line; repeat for several.")
+@click.option("--configs", "folder", type=click.Path(path_type=Path), default=None,
+              help="Folder with pretrain.yml, finetune.yml and scratch.yml [default: the packaged configs/real].")
+@click.option("--seed", default=SEED, show_default=True)
+def reproduce(data: Path, out: Path, lines: tuple[str, ...], folder: Path | None, seed: int) -> None:
+    """Pre-train, fine-tune and test on real labelled regions, with intervals and baselines."""
+    from chromtransfer_plugin.reproduce import run_reproduction
+
+    run_reproduction(data, out, lines, folder, seed)
+
+
+@main.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option("--name", required=True, help="Name of the Kipoi model; becomes the folder's name.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder that receives the model folder.")
+@click.option("--genome", type=click.Path(path_type=Path), help="FASTA to cut the example sequence from.")
+@click.option("--intervals", type=click.Path(path_type=Path), help="BED of the example windows; needs --genome.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing model folder.")
+def export(checkpoint: Path, name: str, out: Path, genome: Path | None, intervals: Path | None, overwrite: bool) -> None:
+    """Write CHECKPOINT as a complete Kipoi model folder."""
+    from chromtransfer_plugin.kipoi.export import export_model
+
+    folder = export_model(checkpoint, name, out, genome=genome, intervals=intervals, overwrite=overwrite)
+    click.echo(f"Kipoi model written to {folder}\ncheck it with: kipoi test {folder} --source=dir")

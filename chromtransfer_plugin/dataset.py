@@ -1,0 +1,189 @@
+"""Labelled windows of a genome, split into training, validation and test sets."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from chromtransfer_plugin.constants import TEST_CHROMOSOMES, WINDOW
+from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.genome import Genome
+from chromtransfer_plugin.regions import labelled, read_regions
+from chromtransfer_plugin.splits import k_folds
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Windows(NamedTuple):
+    """Windows of equal length with their targets.
+
+    Attributes
+    ----------
+    codes : numpy.ndarray (N, L) uint8
+        Base codes, 0-3 = A, C, G, T, 4 = unknown.
+    targets : numpy.ndarray (N, T) float32
+    table : pandas.DataFrame
+        ``chrom, start, end`` (0-based half-open), ``label``, one row per window.
+    """
+
+    codes: np.ndarray
+    targets: np.ndarray
+    table: pd.DataFrame
+
+    @property
+    def n(self) -> int:
+        """Number of windows."""
+        return len(self.codes)
+
+    def take(self, keep: np.ndarray) -> Windows:
+        """Return the windows chosen by an index array or a boolean mask."""
+        return Windows(self.codes[keep], self.targets[keep], self.table[keep].reset_index(drop=True))
+
+    def fingerprint(self) -> str:
+        """SHA-256 of sequences and targets, for run records and resuming."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.codes))
+        digest.update(np.ascontiguousarray(self.targets))
+        return digest.hexdigest()
+
+
+class Splits(NamedTuple):
+    """Training, validation and test windows, and one line per file on what was read and dropped."""
+
+    train: Windows
+    validation: Windows
+    test: Windows
+    report: str
+
+
+def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
+    """Order in which ``n`` windows are visited in an epoch: a pure function of (seed, epoch)."""
+    return np.random.default_rng([seed, epoch]).permutation(n)
+
+
+def batches(
+    windows: Windows, batch_size: int, device: torch.device, order: np.ndarray | None = None
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield (one-hot (B, 4, L) float32, targets (B, T) float32) on a device.
+
+    Only the base codes, one byte each, travel to the device; one-hot encoding happens there.
+    """
+    import torch
+
+    from chromtransfer_plugin.onehot import one_hot_tensor
+
+    for start in range(0, windows.n, batch_size):
+        rows = slice(start, start + batch_size) if order is None else order[start : start + batch_size]
+        codes = torch.from_numpy(np.ascontiguousarray(windows.codes[rows])).to(device)
+        targets = torch.from_numpy(np.ascontiguousarray(windows.targets[rows])).to(device)
+        yield one_hot_tensor(codes), targets
+
+
+def one_hot_targets(labels: pd.Series, classes: Sequence[str], where: str) -> np.ndarray:
+    """Class labels -> (N, n_classes) float32 one-hot.
+
+    Raises
+    ------
+    ChromTransferError
+        If a class never occurs or a label is not among the classes.
+    """
+    index = pd.Index(classes).get_indexer(pd.Index(labels))
+    if (index < 0).any():
+        unknown = sorted(set(labels[index < 0]))
+        raise ChromTransferError(f"{where}: labels {unknown[:5]} are not among the classes {list(classes)}.")
+    absent = sorted(set(classes) - set(labels))
+    if absent:
+        raise ChromTransferError(f"{where}: no region has the label(s) {absent}.")
+    return np.eye(len(classes), dtype=np.float32)[index]
+
+
+def load_windows(
+    genome: Genome,
+    files: str | Path | Sequence[str | Path],
+    positive: str | Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
+    width: int = WINDOW,
+) -> tuple[Windows, str]:
+    """Read labelled regions and their sequences.
+
+    Parameters
+    ----------
+    genome : Genome
+    files : path or list of paths
+        Labelled regions (see :func:`~chromtransfer_plugin.regions.read_regions`), concatenated in order.
+    positive : str or list of str
+        Binary task: target 1 for these labels, 0 for every other one.
+    classes : list of str
+        Exclusive classes instead: one-hot targets in this order.
+    width : int
+        Window in bp.
+
+    Returns
+    -------
+    Windows, str
+        The windows, and a report of rows read, resized and dropped.
+    """
+    if (positive is None) == (classes is None):
+        raise ChromTransferError("regions: give either `positive` (binary task) or `classes` (multi-class), not both.")
+    paths = [files] if isinstance(files, str | Path) else list(files)
+    parts, report = [], []
+    for path in paths:
+        regions = read_regions(path, genome=genome, width=width)
+        report.append(regions.report.summary())
+        if positive is not None:
+            positive_labels = [positive] if isinstance(positive, str) else list(positive)
+            targets = labelled(regions, positive_labels)[:, None]
+        else:
+            targets = one_hot_targets(regions.table["label"], list(classes or ()), str(path))
+        table = regions.table
+        codes = genome.extract(table["chrom"].to_numpy(), table["start"].to_numpy(), width)
+        parts.append(Windows(codes, targets.astype(np.float32), table))
+    merged = Windows(
+        np.concatenate([part.codes for part in parts]),
+        np.concatenate([part.targets for part in parts]),
+        pd.concat([part.table for part in parts], ignore_index=True),
+    )
+    return merged, "\n".join(report)
+
+
+def split_windows(
+    windows: Windows,
+    *,
+    test_chromosomes: Sequence[str] = TEST_CHROMOSOMES,
+    folds: int = 3,
+    fold: int = 0,
+    fold_by: str = "chromosome",
+    seed: int = 0,
+    report: str = "",
+) -> Splits:
+    """Hold out the test chromosomes, then one of ``folds`` folds of the rest for validation (paper: 3).
+
+    Parameters
+    ----------
+    fold_by : {"chromosome", "locus"}
+        Whole chromosomes, or clusters of neighbouring windows, never random windows: neighbours overlap.
+
+    Raises
+    ------
+    ChromTransferError
+        If a set is empty or the fold does not exist.
+    """
+    if not 0 <= fold < folds:
+        raise ChromTransferError(f"fold={fold} does not exist: with folds={folds} use 0 to {folds - 1}.")
+    test = windows.table["chrom"].isin(list(test_chromosomes)).to_numpy()
+    rest = windows.take(~test)
+    held_out = k_folds(rest.table, k=folds, by=fold_by, seed=seed) == fold
+    splits = Splits(rest.take(~held_out), rest.take(held_out), windows.take(test), report)
+    for name in ("train", "validation"):
+        if getattr(splits, name).n == 0:
+            raise ChromTransferError(
+                f"the {name} set is empty: {rest.n} windows lie outside the test chromosomes "
+                f"{list(test_chromosomes)} and fold {fold} of {folds} (by {fold_by}) is held out. "
+                "Use fewer folds or fold_by: locus."
+            )
+    return splits

@@ -1,0 +1,375 @@
+"""Region files: BED, narrowPeak and the paper's CSV, read into one table of windows and written back.
+
+Coordinates are 0-based and half-open. A row that cannot be used is dropped and listed in the report with
+its line number, text and reason, never skipped silently.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.files import atomic_path
+from chromtransfer_plugin.region_text import Format, Rows, parse_rows
+
+if TYPE_CHECKING:
+    from chromtransfer_plugin.genome import Genome
+
+Center = Literal["auto", "midpoint", "summit"]
+
+_TOO_FEW = "too few columns"
+_NOT_INTEGER = "start or end is not a whole number"
+_NEGATIVE = "negative coordinate"
+_EMPTY = "start is not before end"
+_NO_SUMMIT = "no summit given (-1)"
+_BAD_SUMMIT = "summit is not inside the peak"
+_UNKNOWN = "contig is not in the genome"
+_OFF = "window reaches off the contig"
+_ONLY_N = "window holds nothing but N"
+
+
+@dataclass(frozen=True)
+class RegionReport:
+    """What became of each row of a region file.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    format : str
+        "bed", "narrowPeak" or "csv".
+    n_read : int
+        Rows that are not blank, comment, track or browser lines.
+    n_kept, n_resized : int
+        Rows in the table, and those among them whose window differs from the row's interval.
+    dropped : list of (int, str, str)
+        Line number (1-based), text and reason of every row that was left out, in file order.
+    """
+
+    path: str
+    format: str
+    n_read: int
+    n_kept: int
+    n_resized: int
+    dropped: list[tuple[int, str, str]] = field(default_factory=list)
+
+    def summary(self) -> str:
+        """Give the counts as text: one line, then one per reason with its first example."""
+        lines = [
+            f"{self.path} ({self.format}): {self.n_read} rows read, {self.n_kept} kept "
+            f"({self.n_resized} resized), {len(self.dropped)} dropped"
+        ]
+        first = {reason: (line, text) for line, text, reason in reversed(self.dropped)}
+        for reason, count in Counter(reason for _, _, reason in self.dropped).most_common():
+            lines.append(f"  {count} x {reason}, first at line {first[reason][0]}: {first[reason][1]}")
+        return "\n".join(lines)
+
+    def write_dropped(self, path: str | Path) -> None:
+        """Write the dropped rows as a tab-separated file with columns line, reason, text.
+
+        Raises
+        ------
+        ChromTransferError
+            If ``path`` cannot be written to.
+        """
+        with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as out:
+            out.write("line\treason\ttext\n")
+            out.writelines(f"{line}\t{reason}\t{text}\n" for line, text, reason in self.dropped)
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Windows in file order and the report of how they were read.
+
+    Attributes
+    ----------
+    table : DataFrame
+        Columns chrom (str), start and end (int64, 0-based half-open), name (str), score (float64, NaN if
+        absent), strand ("+", "-" or "."), label (str, empty if none), source_line (int64, 1-based).
+    report : RegionReport
+    """
+
+    table: pd.DataFrame
+    report: RegionReport
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+
+def read_regions(
+    path: str | Path,
+    genome: Genome | None = None,
+    width: int | None = 600,
+    center: Center = "auto",
+    format: Format = "auto",
+    label_column: int | None = None,
+    strict: bool = False,
+) -> Regions:
+    """Read a region file into windows of one width.
+
+    Parameters
+    ----------
+    path : str or Path
+        BED (3 or more columns), narrowPeak, or the paper's CSV without a header
+        (``chrom:start-end,label``; spec 4.1); plain, gzip or bgzip.
+    genome : Genome, optional
+        If given, rows on unknown contigs, off their contig, or of nothing but N are dropped.
+    width : int or None
+        Windows become ``[centre - width // 2, centre - width // 2 + width)``; None keeps the intervals.
+    center : {"auto", "midpoint", "summit"}
+        ``(start + end) // 2``, or start + column 10 of a narrowPeak. "auto" takes the summit of a
+        narrowPeak row that has one, else the midpoint.
+    format : {"auto", "bed", "narrowPeak", "csv"}
+    label_column : int, optional
+        1-based column of the label; by default column 4 (name) of a BED or narrowPeak and column 2 of a
+        CSV where present. 0 for no labels. A label "." counts as none.
+    strict : bool
+        Raise at the first row that would be dropped.
+
+    Returns
+    -------
+    Regions
+
+    Raises
+    ------
+    ChromTransferError
+        If the file is missing, empty, binary or no region file, or no row is left; with ``strict`` for
+        the first bad row.
+    """
+    if width is not None and width < 1:
+        raise ChromTransferError(f"read_regions: width is {width}, expected at least 1 bp, or None.")
+    if center not in ("auto", "midpoint", "summit"):
+        raise ChromTransferError(f"read_regions: center is '{center}', expected auto, midpoint or summit.")
+    rows = parse_rows(Path(path), format, label_column)
+    if center == "summit" and rows.format != "narrowPeak":
+        raise ChromTransferError(
+            f"{path}: center='summit' needs a narrowPeak file, this one was read as {rows.format}. "
+            "Use center='midpoint', or format='narrowPeak' if it is one."
+        )
+    reasons = _Reasons(len(rows.line))
+    reasons.mark(~rows.enough_columns, _TOO_FEW)
+    reasons.mark(~rows.integers, _NOT_INTEGER)
+    if reasons.none_good:
+        number, text = int(rows.line[0]), rows.text(np.array([0]))[0]
+        raise ChromTransferError(
+            f"{path}: is not a region file, no row could be read as {rows.format}; line {number} is "
+            f"{text[:60]!r}. Expected BED or narrowPeak (chrom, start, end separated by tabs) or "
+            "`chrom:start-end,label` lines."
+        )
+    reasons.mark((rows.start < 0) | (rows.end < 0), _NEGATIVE)
+    reasons.mark(rows.start >= rows.end, _EMPTY)
+    start, end = _resized(rows, reasons, width, center)
+    reasons.mark(start < 0, _OFF)
+    if genome is not None:
+        _check_against(genome, path, rows, reasons, start, end)
+    return _finish(path, rows, reasons, start, end, strict)
+
+
+class _Reasons:
+    """The first reason found against each row."""
+
+    def __init__(self, n: int) -> None:
+        self.texts: list[str] = []
+        self.number = np.full(n, -1, dtype=np.int8)
+
+    def mark(self, bad: NDArray[np.bool_], text: str) -> None:
+        self.texts.append(text)
+        self.number[bad & self.good] = len(self.texts) - 1
+
+    @property
+    def good(self) -> NDArray[np.bool_]:
+        return self.number < 0
+
+    @property
+    def none_good(self) -> bool:
+        return not self.good.any()
+
+
+def _resized(
+    rows: Rows, reasons: _Reasons, width: int | None, center: Center
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    if width is None:
+        return rows.start, rows.end
+    middle = (rows.start + rows.end) // 2
+    if rows.format == "narrowPeak" and center != "midpoint":
+        if center == "summit":
+            reasons.mark(rows.summit == -1, _NO_SUMMIT)
+        reasons.mark((rows.summit < -1) | (rows.summit >= rows.end - rows.start), _BAD_SUMMIT)
+        middle = np.where(rows.summit >= 0, rows.start + rows.summit, middle)
+    start = middle - width // 2
+    return start, start + width
+
+
+def _check_against(
+    genome: Genome,
+    path: str | Path,
+    rows: Rows,
+    reasons: _Reasons,
+    start: NDArray[np.int64],
+    end: NDArray[np.int64],
+) -> None:
+    """Mark the rows that the genome rules out."""
+    numbers, names = pd.factorize(rows.chrom)
+    known = np.array([name in genome.contigs for name in names], dtype=bool)
+    if reasons.good.any() and not known[numbers[reasons.good]].any():
+        name = str(names[numbers[reasons.good][0]])
+        raise ChromTransferError(
+            f"{path}: none of its contigs is in the genome {genome.path}. {genome.naming_hint(name)}"
+        )
+    reasons.mark(~known[numbers], _UNKNOWN)
+    lengths = np.array([genome.contigs.get(name, 0) for name in names], dtype=np.int64)
+    reasons.mark(end > lengths[numbers], _OFF)
+    good = np.flatnonzero(reasons.good)
+    if good.size:
+        index = np.zeros(len(names), dtype=np.int64)
+        index[known] = genome.contig_index([name for name in names if name in genome.contigs])
+        empty = np.zeros(len(start), dtype=bool)
+        empty[good] = genome.only_n(index[numbers[good]], start[good], end[good])
+        reasons.mark(empty, _ONLY_N)
+
+
+def _finish(
+    path: str | Path,
+    rows: Rows,
+    reasons: _Reasons,
+    start: NDArray[np.int64],
+    end: NDArray[np.int64],
+    strict: bool,
+) -> Regions:
+    good = reasons.good
+    bad = np.flatnonzero(~good)
+    dropped = [
+        (int(line), text, reasons.texts[number])
+        for line, text, number in zip(rows.line[bad], rows.text(bad), reasons.number[bad], strict=True)
+    ]
+    if strict and dropped:
+        line, text, reason = dropped[0]
+        raise ChromTransferError(
+            f"{path}: line {line}: {reason}: {text!r}. Correct or remove it, or read without strict to drop "
+            f"and list the {len(dropped)} such rows."
+        )
+    resized = good & ((start != rows.start) | (end != rows.end))
+    report = RegionReport(
+        str(path), rows.format, len(good), int(good.sum()), int(np.count_nonzero(resized)), dropped
+    )
+    if not report.n_kept:
+        raise ChromTransferError(f"{path}: no usable row is left.\n{report.summary()}\nCorrect these rows.")
+    table = pd.DataFrame(
+        {
+            "chrom": rows.chrom,
+            "start": start,
+            "end": end,
+            "name": rows.name,
+            "score": rows.score,
+            "strand": rows.strand,
+            "label": rows.label,
+            "source_line": rows.line,
+        }
+    )
+    return Regions(table if good.all() else table[good].reset_index(drop=True), report)
+
+
+def labelled(regions: Regions, positive: str | Sequence[str]) -> NDArray[np.float32]:
+    """Give 1 where a region's label is (one of) ``positive`` and 0 elsewhere.
+
+    Returns
+    -------
+    ndarray of float32, shape (n,)
+
+    Raises
+    ------
+    ChromTransferError
+        If a positive label does not occur; the labels that do are listed with their counts.
+    """
+    wanted = [positive] if isinstance(positive, str) else list(positive)
+    labels = regions.table["label"]
+    counts = labels.value_counts()
+    for name in wanted:
+        if name == "" or name not in counts.index:
+            found = ", ".join(f"{label or '(none)'} {count}" for label, count in counts.head(20).items())
+            raise ChromTransferError(
+                f"{regions.report.path}: no region has the label '{name}'. Labels and counts: {found}. "
+                "Choose the positive label among these, or the column that holds the labels."
+            )
+    return labels.isin(wanted).to_numpy(dtype=np.float32)
+
+
+def parse_region(text: str) -> tuple[str, int, int]:
+    """Split ``chrom:start-end`` (0-based, half-open) into its parts.
+
+    Raises
+    ------
+    ChromTransferError
+        If the text has another form or start is not before end.
+    """
+    match = re.fullmatch(r"(\S+):(\d+)-(\d+)", text.strip())
+    if match is None or int(match[2]) >= int(match[3]):
+        raise ChromTransferError(
+            f"region '{text}': expected chrom:start-end with start < end, 0-based and half-open and without "
+            "thousands separators, e.g. chr1:100-700."
+        )
+    return match[1], int(match[2]), int(match[3])
+
+
+def region_ids(table: pd.DataFrame) -> pd.Series:
+    """Give ``chrom:start-end`` of each row of a table with these three columns."""
+    return (
+        table["chrom"].astype("str") + ":" + table["start"].astype("str") + "-" + table["end"].astype("str")
+    )
+
+
+def write_bed(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a table as BED: 6 columns, or 3 if it has none of label, name, score and strand.
+
+    Column 4 is the label, else the name, else "."; a missing score becomes 0. Compressed if the name ends
+    in ``.gz``.
+
+    Raises
+    ------
+    ChromTransferError
+        If ``path`` cannot be written to.
+    """
+    out = table[["chrom", "start", "end"]].copy()
+    if {"label", "name", "score", "strand"} & set(table.columns):
+        nothing = pd.Series("", index=table.index, dtype="str")
+        label, name = (table.get(column, nothing).astype("str") for column in ("label", "name"))
+        text = label.where(label != "", name)
+        out["name"] = text.where(text != "", ".")
+        out["score"] = table["score"].fillna(0) if "score" in table else 0
+        out["strand"] = table.get("strand", ".")
+    _write(out, path, "\t")
+
+
+def write_csv(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a table as the paper's CSV: ``chrom:start-end,label`` without a header.
+
+    Raises
+    ------
+    ChromTransferError
+        If a label holds a comma, or ``path`` cannot be written to.
+    """
+    commas = table["label"].str.contains(",", regex=False)
+    if commas.any():
+        label = table["label"][commas].iloc[0]
+        raise ChromTransferError(
+            f"{path}: the label '{label}' holds a comma, which the CSV form cannot. Rename it or write BED."
+        )
+    _write(pd.DataFrame({"region": region_ids(table), "label": table["label"]}), path, ",")
+
+
+def _write(table: pd.DataFrame, path: str | Path, separator: str) -> None:
+    # Without a time stamp in the gzip header equal tables give equal files.
+    compression = {"method": "gzip", "mtime": 0} if Path(path).suffix == ".gz" else None
+    with atomic_path(path) as temporary:
+        table.to_csv(
+            temporary, sep=separator, header=False, index=False, float_format="%.6g", compression=compression
+        )

@@ -1,0 +1,166 @@
+"""Selene sampler over labelled regions of a genome."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from selene_sdk.samplers.sampler import Sampler
+from tqdm import tqdm
+
+from chromtransfer_plugin.dataset import Windows, epoch_order, load_windows, split_windows
+from chromtransfer_plugin.constants import SEED, TEST_CHROMOSOMES, WINDOW
+from chromtransfer_plugin.errors import ChromTransferError, reject_unknown
+from chromtransfer_plugin.genome import Genome
+from chromtransfer_plugin.onehot import one_hot
+
+_MODES = {"train": "train", "validate": "validation", "test": "test"}
+
+
+class RegionSampler(Sampler):
+    """Labelled regions of a genome for training, validation and testing.
+
+    Every window is visited once per epoch, in an order that depends only on (seed, epoch).
+
+    Parameters
+    ----------
+    genome : str
+        FASTA, plain or bgzip.
+    regions : str or list of str
+        Labelled regions: CSV ``chrom:start-end,label`` or BED with the label in column 4.
+    positive : str or list of str
+        Binary task: these labels are 1, all others 0.
+    classes : list of str
+        Multi-class task instead.
+    feature : str
+        Name of the binary output in Selene's files; default: the (first) positive label.
+    test_chromosomes, folds, fold, fold_by, seed, width
+        See :func:`~chromtransfer_plugin.dataset.split_windows`.
+    mode : {"train", "validate", "test"}
+        What ``sample`` draws from at first; Selene's EvaluateModel reads this set, so the default is the test set.
+    output_dir : str
+        Given by Selene; ``regions_read.txt`` goes there.
+    """
+
+    def __init__(
+        self,
+        genome: str = "",
+        regions: str | Sequence[str] = (),
+        positive: str | Sequence[str] | None = None,
+        classes: Sequence[str] | None = None,
+        feature: str | None = None,
+        test_chromosomes: Sequence[str] = TEST_CHROMOSOMES,
+        folds: int = 3,
+        fold: int = 0,
+        fold_by: str = "chromosome",
+        seed: int = SEED,
+        width: int = WINDOW,
+        mode: str = "test",
+        output_dir: str | None = None,
+        **unknown: Any,
+    ) -> None:
+        reject_unknown("sampler RegionSampler", unknown, RegionSampler.__init__.__annotations__)
+        if not genome or not regions:
+            raise ChromTransferError("sampler RegionSampler: the keys `genome` and `regions` are required.")
+        self.genome = Genome(genome)
+        windows, report = load_windows(self.genome, regions, positive, classes, width)
+        splits = split_windows(
+            windows,
+            test_chromosomes=test_chromosomes,
+            folds=folds,
+            fold=fold,
+            fold_by=fold_by,
+            seed=seed,
+            report=report,
+        )
+        self.activation = "softmax" if classes else "sigmoid"
+        positives = [positive] if isinstance(positive, str) else list(positive or ())
+        super().__init__(list(classes or [feature or positives[0]]), output_dir=output_dir)
+        self.sets: dict[str, Windows] = {
+            "train": splits.train,
+            "validation": splits.validation,
+            "test": splits.test,
+        }
+        self.modes = list(_MODES)
+        self.seed = seed
+        self._cursor = dict.fromkeys(self.sets, 0)
+        self.set_mode(mode)
+        self._report(report, output_dir)
+
+    @property
+    def features(self) -> list[str]:
+        """Names of the outputs, in the model's order."""
+        return list(self._features)
+
+    def windows(self, mode: str | None = None) -> Windows:
+        """Return the windows of a mode (default: the current one)."""
+        return self.sets[_MODES[mode or self.mode]]
+
+    def shrink(self, n: int) -> None:
+        """Keep a seeded subset of at most ``n`` training and ``n`` validation windows."""
+        for name in ("train", "validation"):
+            self.sets[name] = _subset(self.sets[name], n, self.seed)
+
+    def get_feature_from_index(self, index: int) -> str:
+        """Name of the output at an index."""
+        return self._features[index]
+
+    def sample(self, batch_size: int = 1, mode: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Next batch: one-hot (B, L, 4) float32 as Selene lays it out, and targets (B, T) float32."""
+        name = _MODES[mode or self.mode]
+        windows = self.sets[name]
+        if windows.n == 0:
+            raise ChromTransferError(f"sampler RegionSampler: the {name} set is empty.")
+        rows = np.arange(self._cursor[name], self._cursor[name] + batch_size)
+        self._cursor[name] += batch_size
+        epochs = rows // windows.n
+        index = np.concatenate(
+            [epoch_order(windows.n, self.seed, e)[rows[epochs == e] % windows.n] for e in np.unique(epochs)]
+        )
+        return one_hot(windows.codes[index], layout="channels_last"), windows.targets[index]
+
+    def get_data_and_targets(
+        self, batch_size: int, n_samples: int | None = None, mode: str | None = None
+    ) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
+        """All windows of a mode in file order (or the first ``n_samples``), in batches, and their targets."""
+        windows = self.windows(mode)
+        if windows.n == 0:
+            raise ChromTransferError(
+                f"sampler RegionSampler: the {_MODES[mode or self.mode]} set is empty: no region lies there."
+            )
+        n = windows.n if n_samples is None else min(n_samples, windows.n)
+        data = [
+            (one_hot(windows.codes[i : min(i + batch_size, n)], layout="channels_last"),
+             windows.targets[i : min(i + batch_size, n)])
+            for i in range(0, n, batch_size)
+        ]
+        return data, windows.targets[:n]
+
+    def get_validation_set(self, batch_size: int, n_samples: int | None = None) -> Any:
+        """Validation windows in batches, and their targets."""
+        return self.get_data_and_targets(batch_size, n_samples, "validate")
+
+    def get_test_set(self, batch_size: int, n_samples: int | None = None) -> Any:
+        """Test windows in batches, and their targets."""
+        return self.get_data_and_targets(batch_size, n_samples, "test")
+
+    def save_dataset_to_file(self, mode: str, close_filehandle: bool = False) -> None:
+        """Do nothing: the data sets are the region files themselves."""
+
+    def _report(self, report: str, output_dir: str | None) -> None:
+        sizes = ", ".join(
+            f"{name} {w.n} ({int((w.targets[:, 0] > 0.5).sum())} {self._features[0]})" for name, w in self.sets.items()
+        )
+        text = f"{report}\nwindows: {sizes}"
+        tqdm.write(text)
+        if output_dir is not None:
+            with open(os.path.join(output_dir, "regions_read.txt"), "w") as handle:
+                handle.write(text + "\n")
+
+
+def _subset(windows: Windows, limit: int, seed: int) -> Windows:
+    if limit >= windows.n:
+        return windows
+    return windows.take(np.sort(epoch_order(windows.n, seed, 0)[:limit]))

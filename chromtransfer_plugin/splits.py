@@ -1,0 +1,237 @@
+"""Which windows train, validate and test: by chromosome or by locus, never by random neighbours.
+
+Windows of one locus overlap (in the paper's sets up to 40 % of consecutive ones do; spec 2.2), so a random
+split puts the same bases on both sides. Every function here gives the same answer for a row whatever the
+order of the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from chromtransfer_plugin.errors import ChromTransferError
+
+PAPER_TEST = ("chr2", "chr3")
+DEFAULT_GAP = 10_000
+
+By = Literal["chromosome", "locus"]
+
+
+def by_chromosome(
+    table: pd.DataFrame,
+    test: Sequence[str] | None = PAPER_TEST,
+    validation: Sequence[str] | None = None,
+) -> NDArray[np.str_]:
+    """Name the split of each row from its chromosome.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With column chrom; n rows.
+    test, validation : sequence of str or None
+        Chromosomes of each split, the rest trains. The paper tests on chr2 and chr3 (spec 2.1).
+
+    Returns
+    -------
+    ndarray of str, shape (n,)
+        "train", "validation" or "test".
+
+    Raises
+    ------
+    ChromTransferError
+        If a chromosome is in both lists, or a split asked for gets no row.
+    """
+    chosen = {"test": _names(test), "validation": _names(validation)}
+    both = sorted(set(chosen["test"]) & set(chosen["validation"]))
+    if both:
+        raise ChromTransferError(
+            f"by_chromosome: {', '.join(both)} is both test and validation. Give each to one split."
+        )
+    split = np.full(len(table), "train", dtype="<U10")
+    for name, chromosomes in chosen.items():
+        split[table["chrom"].isin(chromosomes).to_numpy(dtype=bool)] = name
+    for name in ["train", *(name for name, chromosomes in chosen.items() if chromosomes)]:
+        if not (split == name).any():
+            wanted = ", ".join(chosen.get(name, [])) or "any other than test and validation"
+            raise ChromTransferError(
+                f"by_chromosome: the {name} split is empty, no region lies on {wanted}. "
+                f"The regions lie on {_present(table)}. Choose among these."
+            )
+    return split
+
+
+def _names(chromosomes: Sequence[str] | None) -> list[str]:
+    if chromosomes is None:
+        return []
+    return [chromosomes] if isinstance(chromosomes, str) else list(chromosomes)
+
+
+def _present(table: pd.DataFrame) -> str:
+    names = sorted(table["chrom"].unique())
+    return ", ".join(names[:30]) + (", ..." if len(names) > 30 else "") if names else "no chromosome at all"
+
+
+def loci(table: pd.DataFrame, gap: int = DEFAULT_GAP) -> NDArray[np.int64]:
+    """Number the loci: windows that overlap or lie at most ``gap`` bp apart, directly or by a chain.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With columns chrom, start, end; n rows in any order.
+    gap : int
+        Largest number of bases between two windows of one locus.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        0 for the first locus in order of chromosome name and position, and so on.
+
+    Raises
+    ------
+    ChromTransferError
+        If ``gap`` is negative.
+    """
+    if gap < 0:
+        raise ChromTransferError(f"loci: gap is {gap} bp, expected 0 or more.")
+    start = table["start"].to_numpy(dtype=np.int64)
+    end = table["end"].to_numpy(dtype=np.int64)
+    chrom = pd.factorize(table["chrom"], sort=True)[0].astype(np.int64)
+    if not len(table):
+        return np.empty(0, dtype=np.int64)
+    # Laying the chromosomes end to end, further apart than any gap, makes one running maximum enough.
+    span = int(end.max()) + gap + 1
+    start, end = start + chrom * span, end + chrom * span
+    order = np.argsort(start, kind="stable")
+    reach = np.maximum.accumulate(end[order])
+    new = np.concatenate([[False], start[order][1:] > reach[:-1] + gap])
+    number = np.empty(len(table), dtype=np.int64)
+    number[order] = np.cumsum(new)
+    return number
+
+
+def _groups(table: pd.DataFrame, by: By, gap: int) -> NDArray[np.int64]:
+    if by == "chromosome":
+        return pd.factorize(table["chrom"], sort=True)[0].astype(np.int64)
+    if by == "locus":
+        return loci(table, gap)
+    raise ChromTransferError(f"splits: by is '{by}', expected 'chromosome' or 'locus'.")
+
+
+def k_folds(
+    table: pd.DataFrame, k: int = 3, by: By = "chromosome", gap: int = DEFAULT_GAP, seed: int = 0
+) -> NDArray[np.int64]:
+    """Assign each row to one of ``k`` folds of about equal size.
+
+    Chromosomes go, the largest first, to the fold that is smallest so far (``seed`` has no effect). Loci
+    are shuffled by ``seed`` and cut into ``k`` runs of about equal numbers of rows.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With columns chrom, start, end; n rows.
+    k : int
+        Number of folds, 2 or more. The paper uses 3 (spec 2.3).
+    by : {"chromosome", "locus"}
+        What must not be divided.
+    gap : int
+        For loci, see ``loci``.
+    seed : int
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        Fold 0 to k - 1 of each row.
+
+    Raises
+    ------
+    ChromTransferError
+        If ``k`` is below 2 or a fold would be empty.
+    """
+    if k < 2:
+        raise ChromTransferError(f"k_folds: k is {k}, expected 2 or more.")
+    group = _groups(table, by, gap)
+    sizes = np.bincount(group)
+    if len(sizes) < k:
+        raise ChromTransferError(
+            f"k_folds: fold {len(sizes)} would be empty, {k} folds need at least {k} "
+            f"{'loci' if by == 'locus' else 'chromosomes'} and there are {len(sizes)} ({_present(table)}). "
+            f"Use fewer folds{'' if by == 'locus' else ' or by=locus'}."
+        )
+    fold = _greedy(sizes, k) if by == "chromosome" else _cut(sizes, k, seed)
+    empty = sorted(set(range(k)) - set(fold.tolist()))
+    if empty:
+        raise ChromTransferError(
+            f"k_folds: fold {empty[0]} would be empty, the largest of {len(sizes)} loci holds {sizes.max()} of "
+            f"{len(table)} regions. Use fewer folds or a smaller gap than {gap} bp."
+        )
+    return fold[group]
+
+
+def _greedy(sizes: NDArray[Any], k: int) -> NDArray[np.int64]:
+    filled = np.zeros(k, dtype=np.int64)
+    fold = np.empty(len(sizes), dtype=np.int64)
+    for group in np.argsort(-sizes, kind="stable"):
+        fold[group] = int(np.argmin(filled))
+        filled[fold[group]] += sizes[group]
+    return fold
+
+
+def _middles(sizes: NDArray[Any], seed: int) -> NDArray[np.float64]:
+    """Lay the groups in random order on [0, 1), each as long as its share; give their middles."""
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    ends = np.cumsum(sizes[order])
+    middle = np.empty(len(sizes), dtype=np.float64)
+    middle[order] = (ends - sizes[order] / 2) / ends[-1]
+    return middle
+
+
+def _cut(sizes: NDArray[Any], k: int, seed: int) -> NDArray[np.int64]:
+    return (_middles(sizes, seed) * k).astype(np.int64)
+
+
+def validation_mask(
+    table: pd.DataFrame, fraction: float = 0.1, by: By = "locus", gap: int = DEFAULT_GAP, seed: int = 0
+) -> NDArray[np.bool_]:
+    """Choose whole loci or chromosomes at random that hold about ``fraction`` of the rows.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With columns chrom, start, end; n rows.
+    fraction : float
+        Share of the rows to validate on, between 0 and 1.
+    by, gap, seed
+        As for ``k_folds``; here the seed also chooses the chromosomes.
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+        True for validation.
+
+    Raises
+    ------
+    ChromTransferError
+        If ``fraction`` is not between 0 and 1, or one side would be empty.
+    """
+    if not 0 < fraction < 1:
+        raise ChromTransferError(f"validation_mask: fraction is {fraction}, expected between 0 and 1.")
+    group = _groups(table, by, gap)
+    sizes = np.bincount(group)
+    chosen = _middles(sizes, seed) < fraction if len(sizes) else np.empty(0, dtype=bool)
+    if len(sizes) > 1 and not chosen.any():
+        # Every group is larger than the share asked for: the smallest one comes closest.
+        chosen[int(np.argmin(sizes))] = True
+    mask = chosen[group]
+    if not mask.any() or mask.all():
+        side = "validation" if not mask.any() else "train"
+        raise ChromTransferError(
+            f"validation_mask: the {side} split would be empty, the {len(table)} regions form "
+            f"{len(sizes)} {'loci' if by == 'locus' else 'chromosomes'}. "
+            + (f"Use a smaller gap than {gap} bp." if by == "locus" else "Use by='locus'.")
+        )
+    return mask
