@@ -300,7 +300,7 @@ def labelled(regions: Regions, positive: str | Sequence[str]) -> NDArray[np.floa
                 f"{regions.report.path}: no region has the label '{name}'. Labels and counts: {found}. "
                 "Choose the positive label among these, or the column that holds the labels."
             )
-    return labels.isin(wanted).to_numpy(dtype=np.float32)
+    return np.asarray(labels.isin(wanted), dtype=np.float32)
 
 
 def parse_region(text: str) -> tuple[str, int, int]:

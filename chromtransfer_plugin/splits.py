@@ -7,6 +7,7 @@ order of the rows.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -127,8 +128,8 @@ def k_folds(
 ) -> NDArray[np.int64]:
     """Assign each row to one of ``k`` folds of about equal size.
 
-    Chromosomes go, the largest first, to the fold that is smallest so far (``seed`` has no effect). Loci
-    are shuffled by ``seed`` and cut into ``k`` runs of about equal numbers of rows.
+    Groups go, the largest first, to the fold that is smallest so far. ``seed`` orders loci of equal size;
+    chromosomes of equal size go by name.
 
     Parameters
     ----------
@@ -162,22 +163,18 @@ def k_folds(
             f"{'loci' if by == 'locus' else 'chromosomes'} and there are {len(sizes)} ({_present(table)}). "
             f"Use fewer folds{'' if by == 'locus' else ' or by=locus'}."
         )
-    fold = _greedy(sizes, k) if by == "chromosome" else _cut(sizes, k, seed)
-    empty = sorted(set(range(k)) - set(fold.tolist()))
-    if empty:
-        raise ChromTransferError(
-            f"k_folds: fold {empty[0]} would be empty, the largest of {len(sizes)} loci holds {sizes.max()} of "
-            f"{len(table)} regions. Use fewer folds or a smaller gap than {gap} bp."
-        )
-    return fold[group]
+    order = np.random.default_rng(seed).permutation(len(sizes)) if by == "locus" else np.arange(len(sizes))
+    return _greedy(sizes, order, k)[group]
 
 
-def _greedy(sizes: NDArray[Any], k: int) -> NDArray[np.int64]:
-    filled = np.zeros(k, dtype=np.int64)
+def _greedy(sizes: NDArray[Any], order: NDArray[Any], k: int) -> NDArray[np.int64]:
+    """Give each group, the largest first and equals in ``order``, to the fold with the fewest rows."""
     fold = np.empty(len(sizes), dtype=np.int64)
-    for group in np.argsort(-sizes, kind="stable"):
-        fold[group] = int(np.argmin(filled))
-        filled[fold[group]] += sizes[group]
+    filled = [(0, number) for number in range(k)]
+    for group in order[np.argsort(-sizes[order], kind="stable")].tolist():
+        rows, number = filled[0]
+        fold[group] = number
+        heapq.heapreplace(filled, (rows + int(sizes[group]), number))
     return fold
 
 
@@ -188,10 +185,6 @@ def _middles(sizes: NDArray[Any], seed: int) -> NDArray[np.float64]:
     middle = np.empty(len(sizes), dtype=np.float64)
     middle[order] = (ends - sizes[order] / 2) / ends[-1]
     return middle
-
-
-def _cut(sizes: NDArray[Any], k: int, seed: int) -> NDArray[np.int64]:
-    return (_middles(sizes, seed) * k).astype(np.int64)
 
 
 def validation_mask(
