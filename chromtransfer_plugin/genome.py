@@ -133,9 +133,9 @@ class Genome:
         ChromTransferError
             If a contig is unknown or a window reaches off its contig; the first such one is named.
         """
-        index = np.asarray(chroms)
-        if not np.issubdtype(index.dtype, np.integer):
-            index = self.contig_index(index)
+        if length < 1:
+            raise ChromTransferError(f"extract: length is {length} bp, expected at least 1.")
+        index = self._as_index(chroms)
         first = np.asarray(starts, dtype=np.int64)
         self._check(index, first, first + length)
         stored = self._stored
@@ -145,6 +145,10 @@ class Genome:
         )
         codes = rows[self._offsets[index] + first]
         return np.bitwise_xor(codes, np.uint8(N_CODE), out=codes)
+
+    def _as_index(self, chroms: ArrayLike) -> NDArray[np.integer[Any]]:
+        index = np.asarray(chroms)
+        return index if np.issubdtype(index.dtype, np.integer) else self.contig_index(index)
 
     def _check(self, index: NDArray[Any], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> None:
         if index.shape != starts.shape or starts.ndim != 1:
@@ -188,9 +192,7 @@ class Genome:
         ChromTransferError
             As ``extract``.
         """
-        index = np.asarray(chroms)
-        if not np.issubdtype(index.dtype, np.integer):
-            index = self.contig_index(index)
+        index = self._as_index(chroms)
         first, last = np.asarray(starts, dtype=np.int64), np.asarray(ends, dtype=np.int64)
         self._check(index, first, last)
         stored, base = self._stored, self._offsets[index]

@@ -123,7 +123,7 @@ def _open_fasta(path: Path) -> BufferedReader | gzip.GzipFile:
         head = raw.read(1 << 16)
         compressed = head[:2] == b"\x1f\x8b"
         if compressed:
-            if not (head[3] & 4 and head[12:14] == b"BC"):
+            if not (len(head) > 14 and head[3] & 4 and head[12:14] == b"BC"):
                 raise ChromTransferError(
                     f"{path}: is compressed with gzip, expected plain FASTA or bgzip, which other tools can "
                     f"index. Run `gunzip '{path}'`, then optionally `bgzip` on the result."
@@ -136,9 +136,8 @@ def _open_fasta(path: Path) -> BufferedReader | gzip.GzipFile:
                 )
             with contextlib.suppress(OSError, EOFError, zlib.error):
                 head = zlib.decompressobj(wbits=31).decompress(head)
-    first = head.lstrip()[:1]
-    if first != b">":
-        found = "nothing but white space" if not first else f"the file starts with {head[:20]!r}"
+    if not head.lstrip(b"\r\n").startswith(b">"):
+        found = f"it starts with {head[:20]!r}" if head.strip() else "it holds nothing but white space"
         raise ChromTransferError(
             f"{path}: is not a FASTA file, {found}, expected a line like '>chr1'. "
             "Give a genome FASTA (plain or bgzip)."
@@ -161,8 +160,8 @@ def _pieces(path: Path, stream: BufferedReader | gzip.GzipFile) -> Iterator[tupl
                         f"{path}: a header line has no name, expected a line like '>chr1'. Name every contig."
                     )
                 yield words[0].decode("utf-8", "replace"), b""
-            if body:
-                yield None, body.translate(_STORED, b"\r\n \t")
+            if stored := body.translate(_STORED, b"\r\n \t"):
+                yield None, stored
 
 
 def _convert(fasta: Path, target: Path) -> None:
@@ -274,25 +273,31 @@ def _status(path: Path) -> dict[str, Any]:
     }
 
 
-def _content_hash(fasta: Path, folders: list[Path]) -> str:
+def _note_name(status: dict[str, Any]) -> str:
+    return hashlib.sha256(status["path"].encode()).hexdigest()[:16] + ".stamp.json"
+
+
+def _content_hash(fasta: Path, status: dict[str, Any], folders: list[Path]) -> str:
     """Hash the bytes of the FASTA, or take the hash noted when the same untouched file was last read."""
-    status = _status(fasta)
-    note_name = hashlib.sha256(status["path"].encode()).hexdigest()[:16] + ".stamp.json"
     for folder in folders:
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            note = json.loads((folder / note_name).read_text())
+            note = json.loads((folder / _note_name(status)).read_text())
             if note["status"] == status:
                 return str(note["sha256"])
     with fasta.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()[:32]
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:32]
+
+
+def _write_note(status: dict[str, Any], digest: str, folder: Path) -> None:
+    """Note the hash of an untouched file, so that the next process need not read all of it."""
+    note = json.dumps({"status": status, "sha256": digest})
+    path = folder / _note_name(status)
     # A file touched within the clock's grain could change again under the same ctime: no note for it.
-    if time.time_ns() - max(status["mtime_ns"], status["ctime_ns"]) > 2_000_000_000:
-        for folder in folders:
-            if _writable(folder):
-                with atomic_path(folder / note_name) as temporary:
-                    temporary.write_text(json.dumps({"status": status, "sha256": digest}))
-                break
-    return digest
+    settled = time.time_ns() - max(status["mtime_ns"], status["ctime_ns"]) > 2_000_000_000
+    with contextlib.suppress(OSError, ChromTransferError):
+        if settled and not (path.exists() and path.read_text() == note):
+            with atomic_path(path) as temporary:
+                temporary.write_text(note)
 
 
 def find_or_build(fasta: Path, cache_dir: str | Path | None) -> tuple[Path, Header]:
@@ -309,34 +314,42 @@ def find_or_build(fasta: Path, cache_dir: str | Path | None) -> tuple[Path, Head
     if not fasta.is_file():
         raise ChromTransferError(f"{fasta}: no such file, expected a genome FASTA (plain or bgzip).")
     try:
-        before = _status(fasta)
-        if not before["size"]:
+        status = _status(fasta)
+        if not status["size"]:
             raise ChromTransferError(f"{fasta}: is empty, expected a genome FASTA. Download it again.")
+        _open_fasta(fasta).close()
         folders = _folders(fasta, cache_dir)
-        name = _content_hash(fasta, folders) + ".codes"
+        digest = _content_hash(fasta, status, folders)
         for folder in folders:
-            if header := read_header(folder / name):
-                return folder / name, header
-        home = next((folder for folder in folders if _writable(folder)), None)
-        if home is None:
-            raise ChromTransferError(
-                f"{fasta}: no folder for the genome cache can be written to "
-                f"(tried {', '.join(map(str, folders))}). Set {CACHE_VARIABLE} to a folder that can."
-            )
-        print(f"Building the genome cache of {fasta} in {home}", file=sys.stderr, flush=True)
-        _convert(fasta, home / name)
-        if _status(fasta) != before:
-            (home / name).unlink(missing_ok=True)
-            raise ChromTransferError(f"{fasta}: changed while it was read. Start again when it is complete.")
+            if header := read_header(folder / f"{digest}.codes"):
+                _write_note(status, digest, folder)
+                return folder / f"{digest}.codes", header
+        return _build(fasta, status, digest, folders)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ChromTransferError(
             f"{fasta}: the compressed data is damaged ({error}). Download or compress it again with `bgzip`."
         ) from error
     except OSError as error:
         raise ChromTransferError(f"{fasta}: cannot be read ({error.strerror or error}).") from error
-    header = read_header(home / name)
+
+
+def _build(fasta: Path, status: dict[str, Any], digest: str, folders: list[Path]) -> tuple[Path, Header]:
+    home = next((folder for folder in folders if _writable(folder)), None)
+    if home is None:
+        raise ChromTransferError(
+            f"{fasta}: no folder for the genome cache can be written to "
+            f"(tried {', '.join(map(str, folders))}). Set {CACHE_VARIABLE} to a folder that can."
+        )
+    print(f"Building the genome cache of {fasta} in {home}", file=sys.stderr, flush=True)
+    target = home / f"{digest}.codes"
+    _convert(fasta, target)
+    if _status(fasta) != status:
+        target.unlink(missing_ok=True)
+        raise ChromTransferError(f"{fasta}: changed while it was read. Start again when it is complete.")
+    header = read_header(target)
     if header is None:
         raise ChromTransferError(
-            f"{home / name}: was written but does not read back. Set {CACHE_VARIABLE} to another disk."
+            f"{target}: was written but does not read back. Set {CACHE_VARIABLE} to a folder on another disk."
         )
-    return home / name, header
+    _write_note(status, digest, home)
+    return target, header

@@ -82,14 +82,18 @@ def parse_rows(path: Path, format: Format, label_column: int | None) -> Rows:
     if found == "csv":
         table = _Columns(pc.split_pattern(text, ","))
         parts = pc.extract_regex(pc.ascii_trim_whitespace(table.column(0)), _REGION)
-        needed = 2 if label_column is None else max(1, label_column)
+        needed = max(1, label_column or 0)
         enough = (table.counts >= needed) & parts.is_valid().to_numpy(zero_copy_only=False)
         chrom, start, end = (pc.struct_field(parts, key) for key in ("chrom", "start", "end"))
-        name, score, strand = table.column(0), None, None
+        name, score, strand = pc.ascii_trim_whitespace(table.column(0)), None, None
         label = table.column((label_column or 2) - 1)
     else:
         tabs = pc.any(pc.match_substring(text, "\t")).as_py()
-        split = pc.split_pattern(text, "\t") if tabs else pc.ascii_split_whitespace(text)
+        split = (
+            pc.split_pattern(text, "\t")
+            if tabs
+            else pc.ascii_split_whitespace(pc.ascii_trim_whitespace(text))
+        )
         table = _Columns(split)
         needed = max(_NARROW_PEAK_COLUMNS if found == "narrowPeak" else 3, label_column or 0)
         chrom, start, end = (pc.ascii_trim_whitespace(table.column(j)) for j in range(3))
@@ -167,7 +171,7 @@ def _lines(data: bytes) -> Any:
 
 
 def _guess_format(path: Path, first: list[str]) -> str:
-    if any(re.match(r"[^\t,]+:-?\d+-\d+(,|$)", line) for line in first):
+    if any(re.match(r"[^\s,]+:-?\d+-\d+(,|$)", line) for line in first):
         return "csv"
     if path.name.removesuffix(".gz").lower().endswith(".narrowpeak"):
         return "narrowPeak"

@@ -130,8 +130,8 @@ def read_regions(
         narrowPeak row that has one, else the midpoint.
     format : {"auto", "bed", "narrowPeak", "csv"}
     label_column : int, optional
-        1-based column of the label; by default column 4 (name) of a BED or narrowPeak and column 2 of a
-        CSV where present. 0 for no labels. A label "." counts as none.
+        1-based column of the label, which every row must then have; by default column 4 (name) of a BED
+        or narrowPeak and column 2 of a CSV where present. 0 for no labels. A label "." counts as none.
     strict : bool
         Raise at the first row that would be dropped.
 
@@ -288,7 +288,8 @@ def labelled(regions: Regions, positive: str | Sequence[str]) -> NDArray[np.floa
     Raises
     ------
     ChromTransferError
-        If a positive label does not occur; the labels that do are listed with their counts.
+        If a positive label does not occur; the labels that do are listed with their counts. Also if a
+        region has no label at all: it would silently count as negative.
     """
     wanted = [positive] if isinstance(positive, str) else list(positive)
     labels = regions.table["label"]
@@ -300,6 +301,13 @@ def labelled(regions: Regions, positive: str | Sequence[str]) -> NDArray[np.floa
                 f"{regions.report.path}: no region has the label '{name}'. Labels and counts: {found}. "
                 "Choose the positive label among these, or the column that holds the labels."
             )
+    missing = (labels == "").to_numpy()
+    if missing.any():
+        line = regions.table["source_line"].iloc[int(np.argmax(missing))]
+        raise ChromTransferError(
+            f"{regions.report.path}: {int(missing.sum())} regions have no label, the first at line {line}. "
+            "Give every region a label."
+        )
     return np.asarray(labels.isin(wanted), dtype=np.float32)
 
 
