@@ -38,6 +38,7 @@ _FOOTER = struct.Struct("<QI4x8s")
 _BLOCK = 1 << 16
 _CHUNK = 1 << 23
 _SAMPLES = 16
+_CLOCK_GRAIN_NS = 2_000_000_000  # the coarsest file times in use (FAT)
 _STORED = byte_table(xor=N_CODE)
 _BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
@@ -103,7 +104,7 @@ class _Writer:
             lengths=lengths,
             identity=self.hash.hexdigest()[:32],
             samples=self.crcs[::step],
-            mtime_ns=time.time_ns() // 2_000_000_000 * 2_000_000_000,  # FAT keeps even seconds only
+            mtime_ns=time.time_ns() // _CLOCK_GRAIN_NS * _CLOCK_GRAIN_NS,
         )
         text = json.dumps(asdict(header)).encode()
         self.stream.seek(self.size)
@@ -293,7 +294,7 @@ def _write_note(status: dict[str, Any], digest: str, folder: Path) -> None:
     note = json.dumps({"status": status, "sha256": digest})
     path = folder / _note_name(status)
     # A file touched within the clock's grain could change again under the same ctime: no note for it.
-    settled = time.time_ns() - max(status["mtime_ns"], status["ctime_ns"]) > 2_000_000_000
+    settled = time.time_ns() - max(status["mtime_ns"], status["ctime_ns"]) > _CLOCK_GRAIN_NS
     with contextlib.suppress(OSError, ChromTransferError):
         if settled and not (path.exists() and path.read_text() == note):
             with atomic_path(path) as temporary:
