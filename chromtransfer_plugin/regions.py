@@ -6,12 +6,14 @@ its line number, text and reason, never skipped silently.
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -168,9 +170,10 @@ def read_regions(
     reasons.mark((rows.start < 0) | (rows.end < 0), _NEGATIVE)
     reasons.mark(rows.start >= rows.end, _EMPTY)
     start, end = _resized(rows, reasons, width, center)
-    reasons.mark(start < 0, _OFF)
     if genome is not None:
         _check_against(genome, path, rows, reasons, start, end)
+    else:
+        reasons.mark(start < 0, _OFF)
     return _finish(path, rows, reasons, start, end, strict)
 
 
@@ -227,7 +230,7 @@ def _check_against(
         )
     reasons.mark(~known[numbers], _UNKNOWN)
     lengths = np.array([genome.contigs.get(name, 0) for name in names], dtype=np.int64)
-    reasons.mark(end > lengths[numbers], _OFF)
+    reasons.mark((start < 0) | (end > lengths[numbers]), _OFF)
     good = np.flatnonzero(reasons.good)
     if good.size:
         index = np.zeros(len(names), dtype=np.int64)
@@ -375,9 +378,9 @@ def write_csv(table: pd.DataFrame, path: str | Path) -> None:
 
 
 def _write(table: pd.DataFrame, path: str | Path, separator: str) -> None:
-    # Without a time stamp in the gzip header equal tables give equal files.
-    compression = {"method": "gzip", "mtime": 0} if Path(path).suffix == ".gz" else None
-    with atomic_path(path) as temporary:
-        table.to_csv(
-            temporary, sep=separator, header=False, index=False, float_format="%.6g", compression=compression
-        )
+    with contextlib.ExitStack() as stack:
+        out: Any = stack.enter_context(stack.enter_context(atomic_path(path)).open("wb"))
+        if Path(path).suffix == ".gz":
+            # Without a name and a time stamp in its header, equal tables give equal files.
+            out = stack.enter_context(gzip.GzipFile(filename="", mode="wb", fileobj=out, mtime=0))
+        table.to_csv(out, sep=separator, header=False, index=False, float_format="%.6g")

@@ -28,6 +28,12 @@ def random_contigs(seed: int = 0) -> dict[str, str]:
     return contigs
 
 
+def write_lines(folder: Path, name: str, *lines: str) -> Path:
+    path = folder / name
+    path.write_text("".join(line + "\n" for line in lines))
+    return path
+
+
 def real_data_folder() -> Path:
     folder = Path(os.environ.get("CHROMTRANSFER_DATA", Path(__file__).parents[2] / "shared" / "data"))
     if not folder.is_dir():

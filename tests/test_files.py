@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.files import atomic_path
+
+
+def test_the_target_appears_only_when_complete_and_nothing_else_stays(tmp_path):
+    target = tmp_path / "out.tsv.gz"
+    target.write_text("old")
+    with atomic_path(target) as temporary:
+        temporary.write_text("new")
+        assert target.read_text() == "old"
+        assert temporary.parent == tmp_path
+        assert temporary.suffixes == [".tsv", ".gz"]
+    assert target.read_text() == "new"
+    assert os.listdir(tmp_path) == ["out.tsv.gz"]
+
+
+def test_a_failure_keeps_the_old_file_and_removes_the_half(tmp_path):
+    target = tmp_path / "out.txt"
+    target.write_text("old")
+
+    def write_half():
+        with atomic_path(target) as temporary:
+            temporary.write_text("half")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        write_half()
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["out.txt"]
+
+
+def test_permissions_are_those_of_any_new_file(tmp_path):
+    (tmp_path / "plain").write_text("")
+    with atomic_path(tmp_path / "atomic") as temporary:
+        temporary.write_text("")
+    assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_bad_targets_are_explained(tmp_path):
+    (tmp_path / "file").write_text("")
+    for target, fault in [
+        (tmp_path / "absent" / "out", "does not exist.*mkdir -p"),
+        (tmp_path / "file" / "out", "is not a folder"),
+        (tmp_path, "is a folder"),
+    ]:
+        with pytest.raises(ChromTransferError, match=fault) as caught, atomic_path(target):
+            pytest.fail("must not get here")
+        assert str(target) in str(caught.value)
+
+
+def test_an_unwritable_folder_is_explained(tmp_path, monkeypatch):
+    def refuse(*_args, **_kwargs):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.open", refuse)
+    with (
+        pytest.raises(ChromTransferError, match=r"not writable.*Permission denied"),
+        atomic_path(tmp_path / "x"),
+    ):
+        pytest.fail("must not get here")
+
+
+def test_a_full_disk_is_explained_and_leaves_nothing(tmp_path):
+    with pytest.raises(ChromTransferError, match="no room left"), atomic_path(tmp_path / "x"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert os.listdir(tmp_path) == []
