@@ -159,6 +159,12 @@ def damage_sampled_base_and_restore_mtime(path: Path) -> None:
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
+def damage_middle_lost_and_restore_mtime(path: Path) -> None:
+    times, data = path.stat(), path.read_bytes()
+    path.write_bytes(data[:70_000] + data[70_600:])  # only N is lost
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
 def damage_header(path: Path) -> None:
     data = path.read_bytes()
     path.write_bytes(data.replace(b'"chr1"', b'"chrX"'))
@@ -166,7 +172,14 @@ def damage_header(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [damage_cut, damage_empty, damage_base, damage_sampled_base_and_restore_mtime, damage_header],
+    [
+        damage_cut,
+        damage_empty,
+        damage_base,
+        damage_sampled_base_and_restore_mtime,
+        damage_middle_lost_and_restore_mtime,
+        damage_header,
+    ],
 )
 def test_a_damaged_cache_is_rebuilt(fasta, tmp_path, damage, capfd):
     expected = Genome(fasta, tmp_path / "cache").codes("chr3")

@@ -180,7 +180,9 @@ def test_the_same_rows_however_packed(tmp_path, packing):
             "no last newline": text[:-1],
         }
         path.write_bytes(changed[packing].encode())
-    table = read_regions(path).table
+    regions = read_regions(path)
+    assert regions.report.dropped == []
+    table = regions.table
     assert table["chrom"].tolist() == ["chr1", "chr2"]
     assert table["start"].tolist() == [1000, 1000]
     assert table["label"].tolist() == ["A", "B"]
