@@ -1,0 +1,114 @@
+"""The example files of an exported model: a tiny genome, intervals on it, and the predictions to expect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.genome import Genome
+from chromtransfer_plugin.onehot import decode, one_hot
+from chromtransfer_plugin.predict import predict_logits, probabilities
+from chromtransfer_plugin.regions import read_regions
+
+if TYPE_CHECKING:
+    from chromtransfer_plugin.checkpoint import Card
+    from chromtransfer_plugin.models.chromtransfer import ChromTransfer
+
+N_WINDOWS = 8
+FLANK = 20  # bp of sequence on both sides of each window
+N_RUN = 25  # unknown bases put into the first window
+_INTERVAL = 200  # bp, at most; shorter than the window, so that the dataloader has to resize
+_LINE = 60
+
+
+def write_example(
+    folder: Path, window: int, genome: str | Path | None, intervals: str | Path | None, seed: int
+) -> NDArray[np.uint8]:
+    """Write ``genome.fa``, one contig for each window, and ``intervals.bed`` to ``folder``.
+
+    The first third of each contig is lower-case and the first window has a run of N, whatever the source.
+
+    Returns
+    -------
+    ndarray of uint8, shape (n, window)
+        Codes of the windows the intervals stand for.
+    """
+    length = window + 2 * FLANK
+    names, codes = _contigs(length, genome, intervals, np.random.default_rng(seed))
+    lower = length // 3
+    codes[0, lower - N_RUN // 2 :][:N_RUN] = 4  # some of it lower-case
+    half = max(1, min(_INTERVAL, window) // 2)
+    middle = length // 2
+    folder.mkdir()
+    fasta, bed = folder / "genome.fa", folder / "intervals.bed"
+    with fasta.open("w", encoding="ascii", newline="\n") as out:
+        for name, row in zip(names, codes, strict=True):
+            text = decode(row)
+            text = text[:lower].lower() + text[lower:]
+            lines = [text[i : i + _LINE] for i in range(0, length, _LINE)]
+            out.write(f">{name}\n" + "\n".join(lines) + "\n")
+    with bed.open("w", encoding="ascii", newline="\n") as out:
+        for number, name in enumerate(names, start=1):
+            strand = "+-."[number % 3]
+            out.write(f"{name}\t{middle - half}\t{middle + half}\twindow{number}\t0\t{strand}\n")
+    return codes[:, FLANK : FLANK + window]
+
+
+def _contigs(
+    length: int, genome: str | Path | None, intervals: str | Path | None, rng: np.random.Generator
+) -> tuple[list[str], NDArray[np.uint8]]:
+    """Give names and codes (N_WINDOWS or fewer, length) of the contigs of the example genome."""
+    if genome is None:
+        return [f"random{i}" for i in range(1, N_WINDOWS + 1)], rng.integers(
+            0, 4, size=(N_WINDOWS, length), dtype=np.uint8
+        )
+    source = Genome(genome)
+    if intervals is None:
+        table = _random_places(source, length, rng)
+    else:
+        table = read_regions(intervals, source, length, label_column=0).table
+        # Overlapping windows are fine, the same one twice would give one contig name twice.
+        table = table.drop_duplicates(["chrom", "start"])
+        table = table.iloc[np.unique(np.linspace(0, len(table) - 1, N_WINDOWS).astype(int))]
+    names = [f"{chrom}_{start}_{start + length}" for chrom, start in table[["chrom", "start"]].to_numpy()]
+    return names, source.extract(table["chrom"].to_numpy(), table["start"].to_numpy(), length)
+
+
+def _random_places(genome: Genome, length: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Draw windows that hold known bases, each contig as likely as it is long."""
+    names = np.array(list(genome.contigs))
+    room = np.array([max(0, size - length + 1) for size in genome.contigs.values()])
+    if not room.any():
+        raise ChromTransferError(
+            f"{genome.path}: no contig is long enough for an example window of {length} bp."
+        )
+    ends = np.cumsum(room)
+    draws = rng.integers(0, ends[-1], size=50 * N_WINDOWS)
+    contig = np.searchsorted(ends, draws, side="right")
+    table = pd.DataFrame({"chrom": names[contig], "start": draws - (ends - room)[contig]}).drop_duplicates()
+    starts = table["start"].to_numpy()
+    known = ~genome.only_n(table["chrom"].to_numpy(), starts, starts + length)
+    if not known.any():
+        raise ChromTransferError(
+            f"{genome.path}: no example window with known bases was found; name intervals."
+        )
+    return table[known].head(N_WINDOWS)
+
+
+def write_expectation(path: Path, model: ChromTransfer, card: Card, codes: NDArray[np.uint8]) -> None:
+    """Write inputs and probabilities of the example windows in the HDF5 layout of ``kipoi test``.
+
+    They are computed on the CPU and without the Kipoi classes, so ``kipoi test`` compares two ways to the
+    same numbers.
+    """
+    import h5py
+
+    preds = probabilities(predict_logits(model, codes, device="cpu"), card.activation)
+    with h5py.File(path, "w") as out:
+        out.create_dataset("inputs", data=one_hot(codes, "channels_first"), compression="gzip")
+        out.create_dataset("preds", data=preds)
