@@ -1,10 +1,11 @@
 """Sequences per second from a genome file to float32 one-hot batches, on one core.
 
-All rows deliver the same 600 bp windows in batches of 64 (the sampler draws its own, as many). Times are
-CPU seconds of this process, the repeats of all rows interleaved, medians reported. Before timing, the
-arrays of all rows are compared, also the sampler's against ours at the windows that it recorded.
+All rows deliver the same 600 bp windows in batches (the sampler draws its own, as many), one at a time as
+to a training loop. The pyfaidx row and ours write into one array again and again, unless the row says "new
+arrays". Times are CPU seconds of this process, the repeats of all rows interleaved, medians reported.
+Before timing, the arrays of all rows are compared, the sampler's with ours at the windows that it recorded.
 
-    python benchmarks/data_path.py [--json FILE] [--windows N] [--repeats N]
+    python benchmarks/data_path.py [--json FILE] [--windows N] [--batch N] [--repeats N]
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,6 @@ from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.onehot import Layout, one_hot, reverse_complement_codes
 
 LENGTH = 600
-BATCH = 64
 CONTIGS = [f"chr{number}" for number in range(1, 7)]
 CONTIG_LENGTH = 2_000_000
 FEATURES = ["A", "B", "C"]
@@ -46,10 +46,11 @@ SELENE_GENOME = "Selene Genome.get_encoding_from_coords"
 PYFAIDX = "pyfaidx per window + lookup table"
 OURS_LAST = "ours, channels last"
 OURS_FIRST = "ours, channels first"
+OURS_NEW = "ours, channels first, new arrays"
 OURS_NAMES = "ours, channels first, contigs by name"
 OURS_DRAWN = "ours, channels first, windows drawn at random"
 
-Batches = Callable[[], list[NDArray[Any]]]
+Batches = Callable[[], Iterator[NDArray[Any]]]
 
 
 def make_inputs(folder: Path) -> tuple[Path, Path]:
@@ -86,72 +87,82 @@ def make_sampler(fasta: Path, bed: Path, record: bool) -> RandomPositionsSampler
 def check_sampler(fasta: Path, bed: Path, genome: Genome) -> None:
     """Assert that our arrays equal the sampler's at the windows it drew, on both strands."""
     sampler = make_sampler(fasta, bed, record=True)
-    theirs, _ = sampler.sample(BATCH)
+    theirs, _ = sampler.sample(64)
     drawn = pd.DataFrame(sampler._save_datasets["train"], columns=["chrom", "start", "end", "strand", "hit"])
     codes = genome.extract(drawn["chrom"], drawn["start"], LENGTH)
     minus = (drawn["strand"] == "-").to_numpy()
     codes[minus] = reverse_complement_codes(codes[minus])
-    assert 0 < minus.sum() < BATCH
+    assert 0 < minus.sum() < len(minus)
     np.testing.assert_array_equal(one_hot(codes, "channels_last"), theirs)
 
 
-def pyfaidx_batches(fasta: Path, windows: list[tuple[str, int]]) -> Batches:
+def sampler_batches(sampler: RandomPositionsSampler, n: int, size: int) -> Batches:
+    def run() -> Iterator[NDArray[Any]]:
+        for _ in range(n // size):
+            yield sampler.sample(size)[0].astype(np.float32)
+
+    return run
+
+
+def selene_genome_batches(fasta: Path, windows: list[tuple[str, int]], size: int) -> Batches:
+    opened = SeleneGenome(str(fasta))
+
+    def run() -> Iterator[NDArray[Any]]:
+        for first in range(0, len(windows), size):
+            part = windows[first : first + size]
+            rows = [opened.get_encoding_from_coords(chrom, start, start + LENGTH) for chrom, start in part]
+            yield np.stack(rows).astype(np.float32, copy=False)
+
+    return run
+
+
+def pyfaidx_batches(fasta: Path, windows: list[tuple[str, int]], size: int) -> Batches:
     # As good as it gets per window: raw strings, and one 16-byte table entry per base.
     opened = pyfaidx.Fasta(str(fasta), as_raw=True)
     rows = np.zeros((256, 4), dtype=np.float32)
     for code, base in enumerate("ACGT"):
         rows[ord(base), code] = rows[ord(base.lower()), code] = 1
     packed = rows.view(np.complex128)[:, 0]
+    batch = np.empty((size, LENGTH), dtype=np.complex128)
 
-    def run() -> list[NDArray[Any]]:
-        batches = []
-        for first in range(0, len(windows), BATCH):
-            batch = np.empty((len(windows[first : first + BATCH]), LENGTH), dtype=np.complex128)
-            for row, (chrom, start) in enumerate(windows[first : first + BATCH]):
+    def run() -> Iterator[NDArray[Any]]:
+        for first in range(0, len(windows), size):
+            for row, (chrom, start) in enumerate(windows[first : first + size]):
                 text = opened[chrom][start : start + LENGTH]
                 np.take(packed, np.frombuffer(text.encode(), dtype=np.uint8), out=batch[row], mode="clip")
-            batches.append(batch.view(np.float32).reshape(-1, LENGTH, 4))
-        return batches
+            yield batch.view(np.float32).reshape(size, LENGTH, 4)
 
     return run
 
 
-def selene_genome_batches(fasta: Path, windows: list[tuple[str, int]]) -> Batches:
-    opened = SeleneGenome(str(fasta))
+def our_batches(
+    genome: Genome,
+    chroms: NDArray[Any],
+    starts: NDArray[Any],
+    size: int,
+    layout: Layout = "channels_first",
+    reuse: bool = True,
+) -> Batches:
+    first_batch = one_hot(genome.extract(chroms[:size], starts[:size], LENGTH), layout)
+    out = first_batch if reuse else None
 
-    def run() -> list[NDArray[Any]]:
-        return [
-            np.stack(
-                [opened.get_encoding_from_coords(chrom, start, start + LENGTH) for chrom, start in part]
-            ).astype(np.float32, copy=False)
-            for part in (windows[first : first + BATCH] for first in range(0, len(windows), BATCH))
-        ]
-
-    return run
-
-
-def our_batches(genome: Genome, chroms: NDArray[Any], starts: NDArray[Any], layout: Layout) -> Batches:
-    def run() -> list[NDArray[Any]]:
-        return [
-            one_hot(
-                genome.extract(chroms[first : first + BATCH], starts[first : first + BATCH], LENGTH), layout
-            )
-            for first in range(0, len(starts), BATCH)
-        ]
+    def run() -> Iterator[NDArray[Any]]:
+        for first in range(0, len(starts), size):
+            part = slice(first, first + size)
+            yield one_hot(genome.extract(chroms[part], starts[part], LENGTH), layout, out=out)
 
     return run
 
 
-def drawn_batches(genome: Genome, n: int) -> Batches:
+def drawn_batches(genome: Genome, n: int, size: int) -> Batches:
     rng = np.random.default_rng(3)
+    out = np.empty((size, 4, LENGTH), dtype=np.float32)
 
-    def run() -> list[NDArray[Any]]:
-        batches = []
-        for _ in range(n // BATCH):
-            index = rng.integers(0, len(CONTIGS), BATCH)
-            starts = rng.integers(0, CONTIG_LENGTH - LENGTH, BATCH)
-            batches.append(one_hot(genome.extract(index, starts, LENGTH)))
-        return batches
+    def run() -> Iterator[NDArray[Any]]:
+        for _ in range(n // size):
+            index = rng.integers(0, len(CONTIGS), size)
+            starts = rng.integers(0, CONTIG_LENGTH - LENGTH, size)
+            yield one_hot(genome.extract(index, starts, LENGTH), out=out)
 
     return run
 
@@ -165,14 +176,15 @@ def measure(rows: dict[str, Batches], n: int, repeats: int) -> dict[str, float]:
             inner, spent = 0, 0.0
             while spent < 0.05:
                 before = time.process_time()
-                run()
+                for _ in run():
+                    pass
                 spent += time.process_time() - before
                 inner += 1
             seconds[name].append(spent / inner)
     return {name: n / statistics.median(values) for name, values in seconds.items()}
 
 
-def prepare(folder: Path, n: int) -> dict[str, Batches]:
+def prepare(folder: Path, n: int, size: int) -> dict[str, Batches]:
     """Set up all rows and assert that they give the same arrays."""
     fasta, bed = make_inputs(folder)
     genome = Genome(fasta, folder / "cache")
@@ -183,41 +195,36 @@ def prepare(folder: Path, n: int) -> dict[str, Batches]:
     windows = list(zip(names.tolist(), starts.tolist(), strict=True))
     index = genome.contig_index(names)
     same = {
-        SELENE_GENOME: selene_genome_batches(fasta, windows),
-        PYFAIDX: pyfaidx_batches(fasta, windows),
-        OURS_LAST: our_batches(genome, index, starts, "channels_last"),
-        OURS_FIRST: our_batches(genome, index, starts, "channels_first"),
-        OURS_NAMES: our_batches(genome, names, starts, "channels_first"),
+        SELENE_GENOME: selene_genome_batches(fasta, windows, size),
+        PYFAIDX: pyfaidx_batches(fasta, windows, size),
+        OURS_LAST: our_batches(genome, index, starts, size, "channels_last"),
+        OURS_FIRST: our_batches(genome, index, starts, size),
+        OURS_NEW: our_batches(genome, index, starts, size, reuse=False),
+        OURS_NAMES: our_batches(genome, names, starts, size),
     }
-    expected = np.concatenate(same[PYFAIDX]())
-    assert expected.dtype == np.float32
+    expected = np.concatenate([batch.copy() for batch in same[PYFAIDX]()])
     assert expected.sum() == n * LENGTH
     for name, run in same.items():
-        got = np.concatenate(run())
+        got = np.concatenate([batch.copy() for batch in run()])
         got = got if got.shape[-1] == 4 else got.transpose(0, 2, 1)
         assert got.dtype == np.float32, name
         np.testing.assert_array_equal(got, expected, err_msg=name)
     sampler = make_sampler(fasta, bed, record=False)
     sampler.sample(1)  # its first call sets up its tables
-    return {
-        SAMPLER: lambda: [sampler.sample(BATCH)[0].astype(np.float32) for _ in range(n // BATCH)],
-        **same,
-        OURS_DRAWN: drawn_batches(genome, n),
-    }
+    return {SAMPLER: sampler_batches(sampler, n, size), **same, OURS_DRAWN: drawn_batches(genome, n, size)}
 
 
 @click.command(help=__doc__.split("\n\n")[0])
-@click.option(
-    "--windows", default=1024, show_default=True, type=click.IntRange(BATCH), help="600 bp windows."
-)
+@click.option("--windows", default=1024, show_default=True, type=click.IntRange(1))
+@click.option("--batch", default=64, show_default=True, type=click.IntRange(1))
 @click.option("--repeats", default=7, show_default=True, type=click.IntRange(1))
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Also write the figures here.")
-def main(windows: int, repeats: int, json_path: Path | None) -> None:
+def main(windows: int, batch: int, repeats: int, json_path: Path | None) -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    windows -= windows % BATCH
+    windows = max(1, windows // batch) * batch
     with tempfile.TemporaryDirectory() as folder:
-        rates = measure(prepare(Path(folder), windows), windows, repeats)
+        rates = measure(prepare(Path(folder), windows, batch), windows, repeats)
     print(f"{'row':48s} {'seq/s':>11s} {'x sampler':>10s} {'x pyfaidx':>10s}")
     for name, rate in rates.items():
         print(f"{name:48s} {rate:11,.0f} {rate / rates[SAMPLER]:10.1f} {rate / rates[PYFAIDX]:10.1f}")
@@ -230,7 +237,7 @@ def main(windows: int, repeats: int, json_path: Path | None) -> None:
             "sequences_per_second": rates,
             "windows": windows,
             "length": LENGTH,
-            "batch": BATCH,
+            "batch": batch,
             "repeats": repeats,
             "required": {"x_sampler": AGAINST_SAMPLER, "x_pyfaidx": AGAINST_PYFAIDX, "met": met},
             "machine": {"python": platform.python_version(), "numpy": np.__version__, "cpu": cpu_name()},

@@ -67,6 +67,25 @@ def test_one_hot_of_a_strided_view():
         )
 
 
+@pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_writing_into_an_array_overwrites_all_of_it(layout, dtype):
+    codes = np.random.default_rng(0).integers(0, 5, (300, 600), dtype=np.uint8)  # more than one chunk
+    expected = one_hot(codes, layout)
+    buffer = np.full_like(expected, 7, dtype=dtype)
+    assert one_hot(codes, layout, out=buffer) is buffer
+    np.testing.assert_array_equal(buffer, expected)
+    np.testing.assert_array_equal(expected, np.stack([one_hot(row, layout) for row in codes]))
+
+
+def test_writing_into_a_wrong_array_is_refused():
+    codes = encode("ACGT")
+    with pytest.raises(ChromTransferError, match=r"\(3, 4\)"):
+        one_hot(codes, out=np.empty((3, 4)))
+    with pytest.raises(ChromTransferError, match="C-contiguous"):
+        one_hot(codes, out=np.empty((4, 4)).T)
+
+
 def test_one_hot_refuses_other_layouts_and_types():
     with pytest.raises(ChromTransferError, match="channels_first"):
         one_hot(encode("A"), "NCL")
