@@ -73,7 +73,7 @@ def parse_rows(path: Path, format: Format, label_column: int | None) -> Rows:
     if format not in ("auto", "bed", "narrowPeak", "csv"):
         raise ChromTransferError(f"{path}: format is '{format}', expected one of auto, bed, narrowPeak, csv.")
     every = _lines(_read(path))
-    is_data = pc.invert(pc.match_substring_regex(every, r"^\s*$|^#|^(track|browser)(\s|$)"))
+    is_data = pc.invert(pc.match_substring_regex(every, r"^\s*(#|$)|^(track|browser)(\s|$)"))
     line = np.flatnonzero(is_data.to_numpy(zero_copy_only=False)).astype(np.int64) + 1
     if not line.size:
         raise ChromTransferError(f"{path}: holds no regions, only blank or comment lines.")
