@@ -82,12 +82,26 @@ def demo(out: Path, seed: int) -> None:
 
 
 @main.command()
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder with genome and regions.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), required=True, help="Folder with genome and regions."
+)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/real"), show_default=True)
-@click.option("--line", "lines", multiple=True, default=("K562", "HEPG2"), show_default=True,
-              type=click.Choice(CELL_LINES), help="Cell line; repeat for several.")
-@click.option("--configs", "folder", type=click.Path(path_type=Path), default=None,
-              help="Folder with pretrain.yml, finetune.yml and scratch.yml [default: the packaged configs/real].")
+@click.option(
+    "--line",
+    "lines",
+    multiple=True,
+    default=("K562", "HEPG2"),
+    show_default=True,
+    type=click.Choice(CELL_LINES),
+    help="Cell line; repeat for several.",
+)
+@click.option(
+    "--configs",
+    "folder",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Folder with pretrain.yml, finetune.yml and scratch.yml [default: the packaged configs/real].",
+)
 @click.option("--seed", default=SEED, show_default=True)
 def reproduce(data: Path, out: Path, lines: tuple[str, ...], folder: Path | None, seed: int) -> None:
     """Pre-train, fine-tune and test on real labelled regions, with intervals and baselines."""
@@ -99,13 +113,37 @@ def reproduce(data: Path, out: Path, lines: tuple[str, ...], folder: Path | None
 @main.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("--name", required=True, help="Name of the Kipoi model; becomes the folder's name.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder that receives the model folder.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder that receives the model folder."
+)
 @click.option("--genome", type=click.Path(path_type=Path), help="FASTA to cut the example sequence from.")
-@click.option("--intervals", type=click.Path(path_type=Path), help="BED of the example windows; needs --genome.")
+@click.option(
+    "--intervals", type=click.Path(path_type=Path), help="BED of the example windows; needs --genome."
+)
+@click.option("--author", "authors", multiple=True, help="Name for the model's info; repeat for several.")
+@click.option("--doc", help="One paragraph on the model.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing model folder.")
-def export(checkpoint: Path, name: str, out: Path, genome: Path | None, intervals: Path | None, overwrite: bool) -> None:
+def export(
+    checkpoint: Path,
+    name: str,
+    out: Path,
+    genome: Path | None,
+    intervals: Path | None,
+    authors: tuple[str, ...],
+    doc: str | None,
+    overwrite: bool,
+) -> None:
     """Write CHECKPOINT as a complete Kipoi model folder."""
-    from chromtransfer_plugin.kipoi.export import export_model
+    from chromtransfer_plugin.kipoi.export import AUTHORS, export_model
 
-    folder = export_model(checkpoint, name, out, genome=genome, intervals=intervals, overwrite=overwrite)
+    folder = export_model(
+        checkpoint,
+        name,
+        out,
+        genome=genome,
+        intervals=intervals,
+        authors=authors or AUTHORS,
+        doc=doc,
+        overwrite=overwrite,
+    )
     click.echo(f"Kipoi model written to {folder}\ncheck it with: kipoi test {folder} --source=dir")

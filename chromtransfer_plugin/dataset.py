@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ import pandas as pd
 from chromtransfer_plugin.constants import TEST_CHROMOSOMES, WINDOW
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.genome import Genome
-from chromtransfer_plugin.regions import labelled, read_regions
+from chromtransfer_plugin.regions import Regions, labelled, read_regions
 from chromtransfer_plugin.splits import k_folds
 
 if TYPE_CHECKING:
@@ -43,12 +43,13 @@ class Windows(NamedTuple):
 
     def take(self, keep: np.ndarray) -> Windows:
         """Return the windows chosen by an index array or a boolean mask."""
-        return Windows(self.codes[keep], self.targets[keep], self.table[keep].reset_index(drop=True))
+        rows = np.arange(self.n)[keep]
+        return Windows(self.codes[rows], self.targets[rows], self.table.iloc[rows].reset_index(drop=True))
 
     def fingerprint(self) -> str:
         """SHA-256 of sequences and targets, for run records and resuming."""
-        digest = hashlib.sha256(np.ascontiguousarray(self.codes))
-        digest.update(np.ascontiguousarray(self.targets))
+        digest = hashlib.sha256(self.codes.tobytes())
+        digest.update(self.targets.tobytes())
         return digest.hexdigest()
 
 
@@ -129,26 +130,22 @@ def load_windows(
         The windows, and a report of rows read, resized and dropped.
     """
     if (positive is None) == (classes is None):
-        raise ChromTransferError("regions: give either `positive` (binary task) or `classes` (multi-class), not both.")
-    paths = [files] if isinstance(files, str | Path) else list(files)
-    parts, report = [], []
-    for path in paths:
-        regions = read_regions(path, genome=genome, width=width)
-        report.append(regions.report.summary())
-        if positive is not None:
-            positive_labels = [positive] if isinstance(positive, str) else list(positive)
-            targets = labelled(regions, positive_labels)[:, None]
-        else:
-            targets = one_hot_targets(regions.table["label"], list(classes or ()), str(path))
-        table = regions.table
-        codes = genome.extract(table["chrom"].to_numpy(), table["start"].to_numpy(), width)
-        parts.append(Windows(codes, targets.astype(np.float32), table))
-    merged = Windows(
-        np.concatenate([part.codes for part in parts]),
-        np.concatenate([part.targets for part in parts]),
-        pd.concat([part.table for part in parts], ignore_index=True),
-    )
-    return merged, "\n".join(report)
+        raise ChromTransferError(
+            "regions: give either `positive` (binary task) or `classes` (multi-class), not both."
+        )
+    parts = [
+        read_regions(path, genome=genome, width=width)
+        for path in ([files] if isinstance(files, str | Path) else files)
+    ]
+    table = pd.concat([part.table for part in parts], ignore_index=True)
+    if positive is not None:
+        where = Regions(table, parts[0].report)
+        targets = labelled(where, [positive] if isinstance(positive, str) else list(positive))[:, None]
+    else:
+        targets = one_hot_targets(table["label"], list(classes or ()), str(files))
+    codes = genome.extract(table["chrom"].to_numpy(), table["start"].to_numpy(), width)
+    report = "\n".join(part.report.summary() for part in parts)
+    return Windows(codes, targets.astype(np.float32), table), report
 
 
 def split_windows(
@@ -157,7 +154,7 @@ def split_windows(
     test_chromosomes: Sequence[str] = TEST_CHROMOSOMES,
     folds: int = 3,
     fold: int = 0,
-    fold_by: str = "chromosome",
+    fold_by: Literal["chromosome", "locus"] = "chromosome",
     seed: int = 0,
     report: str = "",
 ) -> Splits:

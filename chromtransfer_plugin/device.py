@@ -61,6 +61,9 @@ def device_of(model: nn.Module) -> torch.device:
 def evaluating(model: nn.Module, device: torch.device | str | None = None) -> Iterator[torch.device]:
     """Put a model in evaluation mode on a device, without gradients; restore everything on the way out.
 
+    TF32, which torch lets cuDNN use by default, is off inside: it changes probabilities in the third decimal,
+    and the same model must give the same numbers on every device.
+
     Parameters
     ----------
     model : nn.Module
@@ -77,11 +80,14 @@ def evaluating(model: nn.Module, device: torch.device | str | None = None) -> It
     home = device_of(model)
     target = home if device is None else pick_device(str(device))
     modes = {module: module.training for module in model.modules()}
+    tf32 = torch.backends.cudnn.allow_tf32
     try:
+        torch.backends.cudnn.allow_tf32 = False
         model.to(target).eval()
         with torch.inference_mode():
             yield target
     finally:
+        torch.backends.cudnn.allow_tf32 = tf32
         model.to(home)
         for module, mode in modes.items():
             module.training = mode

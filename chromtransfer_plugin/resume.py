@@ -16,7 +16,11 @@ from chromtransfer_plugin.files import atomic_path
 
 
 def save_state_file(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, history: list[dict], identity: dict[str, str]
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    history: list[dict],
+    identity: dict[str, str],
 ) -> None:
     """Write model, optimiser, random generators and history to one safetensors file.
 
@@ -55,7 +59,9 @@ def load_state_file(
             metadata = handle.metadata() or {}
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
-        raise ChromTransferError(f"{path}: cannot resume, the file is damaged ({error}). Delete it to start over.") from error
+        raise ChromTransferError(
+            f"{path}: cannot resume, the file is damaged ({error}). Delete it to start over."
+        ) from error
     different = [key for key, value in identity.items() if metadata.get(key) != value]
     if different:
         raise ChromTransferError(

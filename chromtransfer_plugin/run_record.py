@@ -14,7 +14,16 @@ from chromtransfer_plugin.files import atomic_path
 if TYPE_CHECKING:
     import torch
 
-PACKAGES = ("chromtransfer-plugin", "torch", "numpy", "selene-sdk", "kipoi", "tangermeme", "pyfaidx", "pyranges")
+PACKAGES = (
+    "chromtransfer-plugin",
+    "torch",
+    "numpy",
+    "selene-sdk",
+    "kipoi",
+    "tangermeme",
+    "pyfaidx",
+    "pyranges",
+)
 
 
 def package_versions() -> dict[str, str]:

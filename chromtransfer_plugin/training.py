@@ -236,9 +236,7 @@ class Trainer:
 
     def _save_best(self, epoch: Epoch) -> None:
         training = {**self.card.training, "settings": self.settings.model_dump(), "best": epoch._asdict()}
-        save_model(
-            self.model, self.output_dir / BEST, self.card.model_copy(update={"training": training})
-        )
+        save_model(self.model, self.output_dir / BEST, self.card.model_copy(update={"training": training}))
 
     def _restore_best(self) -> FitResult:
         best = self._best()
@@ -283,5 +281,3 @@ def _bar_style() -> dict:
     """Keep one live bar on a terminal; in a log file, a line now and then."""
     live = sys.stderr.isatty()
     return {"mininterval": 0.3 if live else 15.0, "dynamic_ncols": live, "leave": False, "smoothing": 0.05}
-
-

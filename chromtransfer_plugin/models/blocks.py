@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -132,6 +133,6 @@ class DenseHead(nn.Sequential):
         sizes = [nin, *hidden]
         units: list[nn.Module] = [
             DenseUnit(a, b, batch_norm, dropout, momentum, eps)
-            for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+            for a, b in pairwise(sizes)
         ]
         super().__init__(*units, glorot_linear(sizes[-1], n_outputs))

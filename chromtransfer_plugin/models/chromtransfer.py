@@ -116,7 +116,7 @@ class ChromTransfer(nn.Module):
         """(B, 4, L) one-hot -> (B, n_outputs) logits."""
         return self.head(self.features(X))
 
-    def l2_kernels(self) -> Iterator[nn.Parameter]:
+    def l2_kernels(self) -> Iterator[torch.Tensor]:
         """Yield the kernels under L2: the trunk convolutions that are followed by batch norm (20 of 21)."""
         for module in self.trunk.modules():
             if isinstance(module, ConvUnit):

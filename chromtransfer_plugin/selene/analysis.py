@@ -160,7 +160,9 @@ class AnalyzeSequences(selene_sdk.predict.model_predict.AnalyzeSequences):
         write_mem_limit: int = 1500,
         **unknown: Any,
     ) -> None:
-        reject_unknown("analyze_sequences AnalyzeSequences", unknown, AnalyzeSequences.__init__.__annotations__)
+        reject_unknown(
+            "analyze_sequences AnalyzeSequences", unknown, AnalyzeSequences.__init__.__annotations__
+        )
         _check_model("analyze_sequences AnalyzeSequences", model)
         if not trained_model_path or reference_sequence is None:
             raise ChromTransferError(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from selene_sdk.samplers.sampler import Sampler
 from tqdm import tqdm
 
-from chromtransfer_plugin.dataset import Windows, epoch_order, load_windows, split_windows
 from chromtransfer_plugin.constants import SEED, TEST_CHROMOSOMES, WINDOW
+from chromtransfer_plugin.dataset import Windows, epoch_order, load_windows, split_windows
 from chromtransfer_plugin.errors import ChromTransferError, reject_unknown
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.onehot import one_hot
@@ -54,7 +54,7 @@ class RegionSampler(Sampler):
         test_chromosomes: Sequence[str] = TEST_CHROMOSOMES,
         folds: int = 3,
         fold: int = 0,
-        fold_by: str = "chromosome",
+        fold_by: Literal["chromosome", "locus"] = "chromosome",
         seed: int = SEED,
         width: int = WINDOW,
         mode: str = "test",
@@ -132,8 +132,10 @@ class RegionSampler(Sampler):
             )
         n = windows.n if n_samples is None else min(n_samples, windows.n)
         data = [
-            (one_hot(windows.codes[i : min(i + batch_size, n)], layout="channels_last"),
-             windows.targets[i : min(i + batch_size, n)])
+            (
+                one_hot(windows.codes[i : min(i + batch_size, n)], layout="channels_last"),
+                windows.targets[i : min(i + batch_size, n)],
+            )
             for i in range(0, n, batch_size)
         ]
         return data, windows.targets[:n]
@@ -151,7 +153,8 @@ class RegionSampler(Sampler):
 
     def _report(self, report: str, output_dir: str | None) -> None:
         sizes = ", ".join(
-            f"{name} {w.n} ({int((w.targets[:, 0] > 0.5).sum())} {self._features[0]})" for name, w in self.sets.items()
+            f"{name} {w.n} ({int((w.targets[:, 0] > 0.5).sum())} {self._features[0]})"
+            for name, w in self.sets.items()
         )
         text = f"{report}\nwindows: {sizes}"
         tqdm.write(text)

@@ -214,7 +214,9 @@ class TrainModel(selene_sdk.train_model.TrainModel):
         """Load the test targets and write ``test_targets.npz``."""
         self._test_data = self.sampler.windows("test")
         if self._test_data.n == 0:
-            raise ChromTransferError("evaluate: no region lies on the test chromosomes; remove `evaluate` from `ops`.")
+            raise ChromTransferError(
+                "evaluate: no region lies on the test chromosomes; remove `evaluate` from `ops`."
+            )
         self._all_test_targets = self._test_data.targets
         np.savez_compressed(os.path.join(self.output_dir, "test_targets.npz"), data=self._all_test_targets)
 
@@ -233,8 +235,19 @@ def training_settings(
     windows of the sampler.
     """
     if protocol not in PROTOCOLS:
-        raise ChromTransferError(f"train_model: protocol '{protocol}' is unknown: use {', '.join(PROTOCOLS)}.")
-    named = {"protocol", "pretrained", "device", "cpu_n_threads", "max_steps", "bf16", "trained_on", "metrics"}
+        raise ChromTransferError(
+            f"train_model: protocol '{protocol}' is unknown: use {', '.join(PROTOCOLS)}."
+        )
+    named = {
+        "protocol",
+        "pretrained",
+        "device",
+        "cpu_n_threads",
+        "max_steps",
+        "bf16",
+        "trained_on",
+        "metrics",
+    }
     reject_unknown("train_model TrainModel", given, (set(defaults.Training.model_fields) - {"lr"}) | named)
     values = {**PROTOCOLS[protocol].model_dump(), **given, "lr": lr}
     if os.environ.get(SMOKE):

@@ -1,0 +1,257 @@
+"""The whole road on real labelled regions: pre-train, fine-tune, baseline from scratch, test, report."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import numpy as np
+import pandas as pd
+
+from chromtransfer_plugin.checkpoint import find_checkpoint, load_model, make_folder
+from chromtransfer_plugin.commands import run
+from chromtransfer_plugin.configs_folder import configs_folder
+from chromtransfer_plugin.constants import CELL_LINES, TEST_CHROMOSOMES
+from chromtransfer_plugin.dataset import load_windows
+from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.files import atomic_path
+from chromtransfer_plugin.genome import Genome
+from chromtransfer_plugin.metrics import auroc, average_precision, binary_metrics, bootstrap_interval
+from chromtransfer_plugin.predict import predict_logits, probabilities
+from chromtransfer_plugin.regions import read_regions, region_ids, write_csv
+from chromtransfer_plugin.tiles import away_from, genome_tiles
+
+GENOME = "hg38_partial.fa.gz"
+BLACKLIST = "blacklist/hg38-blacklist.v2.bed"
+GAP = 300  # bp between a negative tile and any supplied window (paper, Methods)
+
+
+class Score(NamedTuple):
+    """One model on the test windows of one line; intervals are 95 % percentile bootstraps."""
+
+    line: str
+    model: str
+    n: int
+    positives: int
+    auroc: float
+    auroc_interval: tuple[float, float]
+    average_precision: float
+    average_precision_interval: tuple[float, float]
+    f1_positive: float
+    f1_weighted: float
+    f1_weighted_interval: tuple[float, float]
+
+
+def run_reproduction(
+    data: Path, out: Path, lines: Sequence[str], folder: Path | None, seed: int
+) -> list[Score]:
+    """Run the road and write ``report.md`` and ``report.json`` in ``out``; finished stages are not repeated.
+
+    Parameters
+    ----------
+    data : Path
+        Folder with ``hg38_partial.fa.gz``, ``regions/{train,test}/LINE.csv``, ``blacklist/`` and, optionally,
+        ``paper_scores/LINE.csv``.
+    out : Path
+    lines : sequence of str
+        Lines to fine-tune; the pre-training always leaves out what is positive in any of the six.
+    folder : Path or None
+        YAML files; None: the packaged ``configs/real``.
+    seed : int
+        Chooses the negative tiles. The YAML files hold the seed of training.
+    """
+    started = time.time()
+    check_data(data, lines)
+    yamls = (folder or configs_folder() / "real").resolve()
+    make_folder(out / "data")
+    genome = Genome(data / GENOME)
+    funnel = pretraining_regions(data, genome, out / "data" / "pretrain.csv", seed)
+    times = {}
+    environment = {"GENOME": str((data / GENOME).resolve()), "DATA": str(data.resolve())}
+    times["pretrain"] = stage(yamls / "pretrain.yml", out, "pretrain", **environment)
+    for line in lines:
+        for kind in ("finetune", "scratch"):
+            name = f"{line}-{kind.replace('finetune', 'finetuned')}"
+            times[name] = stage(yamls / f"{kind}.yml", out, name, LINE=line, **environment)
+    scores = [score for line in lines for score in line_scores(data, out, genome, line)]
+    write_report(out, scores, funnel, times, time.time() - started)
+    return scores
+
+
+def check_data(data: Path, lines: Sequence[str]) -> None:
+    """Fail before any work if a file is missing."""
+    wanted = [data / GENOME, data / BLACKLIST]
+    wanted += [data / "regions" / part / f"{line}.csv" for part in ("train", "test") for line in CELL_LINES]
+    missing = [str(path) for path in wanted if not path.is_file()]
+    if missing:
+        raise ChromTransferError(
+            f"--data {data}: {len(missing)} needed file(s) are missing, first: {missing[0]}. "
+            "docs/real_data.md says what the folder holds."
+        )
+    if not lines:
+        raise ChromTransferError("name at least one cell line with --line.")
+
+
+def supplied_regions(data: Path, genome: Genome) -> pd.DataFrame:
+    """All published windows of the six lines, with the column ``line``."""
+    parts = [
+        read_regions(data / "regions" / part / f"{line}.csv", genome=genome).table.assign(line=line)
+        for line in CELL_LINES
+        for part in ("train", "test")
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def pretraining_regions(data: Path, genome: Genome, path: Path, seed: int) -> dict[str, int]:
+    """Write the pre-training set and return how many windows each step left.
+
+    Positives are the supplied windows that are positive in none of the six lines; negatives are as many
+    tiles without unknown bases, off the blacklist and at least 300 bp from every supplied window.
+    """
+    supplied = supplied_regions(data, genome)
+    ids = region_ids(supplied)
+    positive_anywhere = set(ids[supplied["label"] == supplied["line"]])
+    distinct = supplied[~ids.duplicated()]
+    opened = distinct[~region_ids(distinct).isin(positive_anywhere)].assign(label="open")
+    tiles = genome_tiles(genome)
+    blacklist = read_regions(data / BLACKLIST, width=None).table
+    clear = tiles[away_from(tiles, [blacklist])]
+    far = clear[away_from(clear, [supplied], GAP)]
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(far))[: len(opened)])
+    closed = far.iloc[chosen].assign(label="closed")
+    write_csv(pd.concat([opened, closed], ignore_index=True), path)
+    return {
+        "supplied rows": len(supplied),
+        "distinct supplied windows": len(distinct),
+        "positive in one of the six lines": len(positive_anywhere),
+        "pre-training positives": len(opened),
+        "tiles without N": len(tiles),
+        "tiles off the blacklist": len(clear),
+        f"tiles at least {GAP} bp from every supplied window": len(far),
+        "pre-training negatives (sampled)": len(closed),
+    }
+
+
+def stage(yaml: Path, out: Path, name: str, **environment: str) -> float:
+    """Run one YAML file with the official executable unless its result exists; return its seconds."""
+    finished = out / name / "seconds.json"
+    if finished.is_file():
+        click.echo(f"{name}: finished before, kept")
+        return float(json.loads(finished.read_text()))
+    if not yaml.is_file():
+        raise ChromTransferError(
+            f"{yaml}: no such YAML file (--configs needs pretrain, finetune and scratch.yml)."
+        )
+    started = time.time()
+    run("selene_sdk", str(yaml), cwd=out, log=out / f"{name}.log", **environment)
+    seconds = time.time() - started
+    with atomic_path(finished) as temporary:
+        Path(temporary).write_text(json.dumps(seconds))
+    return seconds
+
+
+def line_scores(data: Path, out: Path, genome: Genome, line: str) -> Iterator[Score]:
+    """Score every model on the test windows given for a line."""
+    windows, _ = load_windows(genome, data / "regions" / "test" / f"{line}.csv", positive=line)
+    windows = windows.take(windows.table["chrom"].isin(TEST_CHROMOSOMES).to_numpy())
+    truth = windows.targets[:, 0]
+    folders = {
+        "pre-trained, used as it is": "pretrain",
+        "from scratch": f"{line}-scratch",
+        "fine-tuned": f"{line}-finetuned",
+    }
+    for label, name in folders.items():
+        model, card = load_model(find_checkpoint(out / name))
+        predicted = probabilities(predict_logits(model, windows.codes), card.activation)[:, 0]
+        yield score(line, label, truth, predicted)
+    paper = data / "paper_scores" / f"{line}.csv"
+    if paper.is_file():
+        published = pd.read_csv(paper).set_index("region")["score"]
+        yield score(
+            line, "published by the authors", truth, published.loc[region_ids(windows.table)].to_numpy()
+        )
+
+
+def score(line: str, model: str, truth: np.ndarray, predicted: np.ndarray) -> Score:
+    """All figures of one model on one line."""
+    numbers = binary_metrics(truth, predicted)
+    intervals = [
+        bootstrap_interval(truth, predicted, metric)
+        for metric in (auroc, average_precision, lambda y, p: binary_metrics(y, p).f1_weighted)
+    ]
+    return Score(
+        line, model, numbers.n, numbers.n_positive,
+        numbers.auroc, intervals[0][1:3],
+        numbers.average_precision, intervals[1][1:3],
+        numbers.f1_positive, numbers.f1_weighted, intervals[2][1:3],
+    )  # fmt: skip
+
+
+def write_report(
+    out: Path, scores: list[Score], funnel: dict[str, int], times: dict[str, float], seconds: float
+) -> None:
+    """Write ``report.json`` and ``report.md``."""
+    run_record = json.loads((out / "pretrain" / "run.json").read_text())
+    facts: dict[str, Any] = {
+        "funnel": funnel,
+        "seconds": times,
+        "seconds_of_this_call": seconds,
+        "device": run_record["device"],
+        "versions": run_record["versions"],
+        "scores": [s._asdict() for s in scores],
+        "histories": {name: _history(out / name) for name in times},
+    }
+    with atomic_path(out / "report.json") as temporary:
+        Path(temporary).write_text(json.dumps(facts, indent=1) + "\n")
+    with atomic_path(out / "report.md") as temporary:
+        Path(temporary).write_text(markdown(facts))
+    click.echo(markdown(facts))
+
+
+def _history(folder: Path) -> dict[str, float]:
+    history = pd.read_csv(folder / "history.csv")
+    best = history[history["best"]].iloc[-1]
+    return {
+        "epochs": len(history),
+        "best_epoch": int(best["epoch"]),
+        "best_validation_loss": round(float(best["validation_loss"]), 4),
+        "sequences_per_second": round(float(history["sequences_per_second"].median()), 1),
+    }
+
+
+def markdown(facts: dict[str, Any]) -> str:
+    """Lay out the report as Markdown tables."""
+    text = ["| step | windows |", "|---|---|", *(f"| {k} | {v:,} |" for k, v in facts["funnel"].items()), ""]
+    text += ["| run | epochs (best) | validation loss | sequences/s | wall time |", "|---|---|---|---|---|"]
+    for name, history in facts["histories"].items():
+        text.append(
+            f"| {name} | {history['epochs']} ({history['best_epoch']}) | {history['best_validation_loss']:.3f} | "
+            f"{history['sequences_per_second']:.0f} | {facts['seconds'][name] / 60:.1f} min |"
+        )
+    text += [
+        "",
+        "| line | model | n (positive) | AUROC [95 %] | AP [95 %] | F1 open | F1 weighted [95 %] |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for s in facts["scores"]:
+        s = Score(**s) if isinstance(s, dict) else s
+        text.append(
+            f"| {s.line} | {s.model} | {s.n} ({s.positives}) | {_with(s.auroc, s.auroc_interval)} | "
+            f"{_with(s.average_precision, s.average_precision_interval)} | {s.f1_positive:.3f} | "
+            f"{_with(s.f1_weighted, s.f1_weighted_interval)} |"
+        )
+    text += [
+        "",
+        f"Device: {facts['device']}. Versions: "
+        + ", ".join(f"{k} {v}" for k, v in facts["versions"].items())
+        + ".",
+    ]
+    return "\n".join(text) + "\n"
+
+
+def _with(value: float, interval: Sequence[float]) -> str:
+    return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
