@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 import chromtransfer_plugin
 from chromtransfer_plugin.constants import CITATION, WINDOW
@@ -43,6 +43,14 @@ class Card(BaseModel):
     cite_as: str = CITATION
     trained_on: str = ""
     training: dict[str, Any] = Field(default_factory=dict)  # hyper-parameters, data hashes, scores
+
+    @model_validator(mode="after")
+    def _one_name_per_logit(self) -> Card:
+        if len(self.outputs) != self.architecture.n_outputs:
+            raise ValueError(
+                f"{len(self.outputs)} names in 'outputs' for n_outputs={self.architecture.n_outputs}"
+            )
+        return self
 
 
 class LoadedModel(NamedTuple):
@@ -109,8 +117,8 @@ def find_checkpoint(path: str | Path) -> Path:
         )
     if path.suffix in (".h5", ".hdf5"):
         raise ChromTransferError(f"{path}: this is a Keras file, not a checkpoint folder of this project.")
-    for candidate in (path, path / "best_model", path.parent):
-        if (candidate / CARD).is_file() and (candidate is not path.parent or path.name in (WEIGHTS, CARD)):
+    for candidate in (path.parent,) if path.name in (WEIGHTS, CARD) else (path, path / "best_model"):
+        if (candidate / CARD).is_file():
             return candidate
     if not path.exists():
         raise ChromTransferError(f"{path}: no such checkpoint folder.")
@@ -125,9 +133,10 @@ def read_card(folder: Path) -> Card:
     path = folder / CARD
     try:
         raw = json.loads(path.read_text())
-        if isinstance(raw, dict) and raw.get("format", FORMAT) > FORMAT:
+        version = raw.get("format") if isinstance(raw, dict) else None
+        if isinstance(version, int) and version > FORMAT:
             raise ChromTransferError(
-                f"{path}: checkpoint format {raw['format']} is newer than {FORMAT}; update chromtransfer-plugin."
+                f"{path}: checkpoint format {version} is newer than {FORMAT}; update chromtransfer-plugin."
             )
         return Card.model_validate(raw)
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from chromtransfer_plugin.errors import ChromTransferError
 
+_BY_PRODUCTS = ("*.fai", "*.gzi", "*.genome-cache")  # what using the example genome leaves beside it
+
 
 def configs_folder() -> Path:
     """Return the folder ``configs`` (the wheel holds a copy inside the package)."""
@@ -47,7 +49,7 @@ def copy_configs(destination: Path) -> int:
     if destination.exists():
         raise ChromTransferError(f"{destination}: exists already; remove it or name another folder.")
     try:
-        shutil.copytree(configs_folder(), destination)
+        shutil.copytree(configs_folder(), destination, ignore=shutil.ignore_patterns(*_BY_PRODUCTS))
     except OSError as error:
         raise ChromTransferError(f"{destination}: cannot be written ({error.strerror or error}).") from error
     return sum(1 for path in destination.rglob("*") if path.is_file())

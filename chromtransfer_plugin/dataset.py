@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -72,14 +73,18 @@ def batches(
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield (one-hot (B, 4, L) float32, targets (B, T) float32) on a device.
 
-    Only the base codes, one byte each, travel to the device; one-hot encoding happens there.
+    Only the base codes, one byte each, travel to the device; one-hot encoding happens there. With an ``order``,
+    that is in training, a lone last window joins the batch before it: batch norm cannot train on one example.
     """
     import torch
 
     from chromtransfer_plugin.onehot import one_hot_tensor
 
-    for start in range(0, windows.n, batch_size):
-        rows = slice(start, start + batch_size) if order is None else order[start : start + batch_size]
+    starts = list(range(0, windows.n, batch_size))
+    if order is not None and len(starts) > 1 and windows.n - starts[-1] == 1:
+        starts.pop()
+    for start, stop in pairwise([*starts, windows.n]):
+        rows = slice(start, stop) if order is None else order[start:stop]
         codes = torch.from_numpy(np.ascontiguousarray(windows.codes[rows])).to(device)
         targets = torch.from_numpy(np.ascontiguousarray(windows.targets[rows])).to(device)
         yield one_hot_tensor(codes), targets
@@ -165,14 +170,23 @@ def split_windows(
     fold_by : {"chromosome", "locus"}
         Whole chromosomes, or clusters of neighbouring windows, never random windows: neighbours overlap.
 
+    test_chromosomes : sequence of str
+        Empty for a run without a test set.
+
     Raises
     ------
     ChromTransferError
         If a set is empty or the fold does not exist.
     """
+    test_chromosomes = [test_chromosomes] if isinstance(test_chromosomes, str) else list(test_chromosomes)
     if not 0 <= fold < folds:
         raise ChromTransferError(f"fold={fold} does not exist: with folds={folds} use 0 to {folds - 1}.")
-    test = windows.table["chrom"].isin(list(test_chromosomes)).to_numpy()
+    test = windows.table["chrom"].isin(test_chromosomes).to_numpy()
+    if test_chromosomes and not test.any():
+        raise ChromTransferError(
+            f"the test set is empty: no window lies on the test chromosomes {test_chromosomes}, only on "
+            f"{sorted(set(windows.table['chrom']))[:30]}. Choose among these, or test_chromosomes: [] for no test set."
+        )
     rest = windows.take(~test)
     held_out = k_folds(rest.table, k=folds, by=fold_by, seed=seed) == fold
     splits = Splits(rest.take(~held_out), rest.take(held_out), windows.take(test), report)
@@ -180,7 +194,7 @@ def split_windows(
         if getattr(splits, name).n == 0:
             raise ChromTransferError(
                 f"the {name} set is empty: {rest.n} windows lie outside the test chromosomes "
-                f"{list(test_chromosomes)} and fold {fold} of {folds} (by {fold_by}) is held out. "
+                f"{test_chromosomes} and fold {fold} of {folds} (by {fold_by}) is held out. "
                 "Use fewer folds or fold_by: locus."
             )
     return splits

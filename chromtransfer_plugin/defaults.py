@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 
 class _Settings(BaseModel):
@@ -18,10 +18,11 @@ class _Settings(BaseModel):
 class Architecture(_Settings):
     """Shape of a ChromTransfer network: the trunk is fixed but for its width, the head is free."""
 
-    head: tuple[int, ...] = (512, 128)  # paper: pre-trained model
+    head: tuple[PositiveInt, ...] = (512, 128)  # paper: pre-trained model
     head_bn: bool = True  # paper text; the released fine-tuned files have none (see HEADS)
     n_outputs: int = Field(default=1, ge=1)
-    width: float = Field(default=1.0, gt=0)  # multiplies the trunk's channel counts; 1 is the paper's
+    # multiplies the trunk's channel counts; 1 is the paper's
+    width: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     dropout: float = Field(default=0.1, ge=0, lt=1)  # paper
     bn_momentum: float = Field(default=0.01, gt=0, le=1)  # Keras momentum 0.99
     bn_eps: float = Field(default=1e-3, gt=0)  # Keras default
@@ -46,8 +47,8 @@ HEADS: dict[str, Head] = {
 class Training(_Settings):
     """How a model is trained. One object per protocol, below."""
 
-    lr: float = Field(gt=0)
-    batch_size: int = Field(ge=1)
+    lr: float = Field(gt=0, allow_inf_nan=False)
+    batch_size: int = Field(ge=2)  # batch norm cannot train on one example
     patience: int | None = Field(ge=1)  # epochs without a lower validation loss before stopping; None: never
     max_epochs: int = Field(ge=1)
     trainable: Literal["full", "head"] = "full"

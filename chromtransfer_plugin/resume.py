@@ -29,7 +29,7 @@ def save_state_file(
     history : list of dict
         One entry per finished epoch; JSON-serialisable.
     identity : dict
-        Which run this is; :func:`load_state_file` ignores a file of another run.
+        Which run this is; :func:`load_state_file` refuses a file of another run.
     """
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for index, values in optimizer.state_dict()["state"].items():

@@ -56,10 +56,11 @@ def away_from(table: pd.DataFrame, others: Sequence[pd.DataFrame], gap: int = 0)
     """
     import pyranges
 
-    regions = pd.concat([other[["chrom", "start", "end"]] for other in others], ignore_index=True)
     keep = np.ones(len(table), dtype=bool)
-    if regions.empty or table.empty:
+    columns = [other[["chrom", "start", "end"]] for other in others if len(other)]
+    if not columns or table.empty:
         return keep
+    regions = pd.concat(columns, ignore_index=True)
     names = {"chrom": "Chromosome", "start": "Start", "end": "End"}
     windows = table[["chrom", "start", "end"]].rename(columns=names).assign(row=np.arange(len(table)))
     widened = regions.assign(start=(regions["start"] - gap).clip(lower=0), end=regions["end"] + gap)

@@ -259,6 +259,8 @@ class Trainer:
             "train": self.train.fingerprint(),
             "validation": self.validation.fingerprint(),
             "seed": str(self.seed),
+            "torch_seed": str(torch.initial_seed()),
+            "pretrained": str(self.card.training.get("pretrained")),
             "bf16": str(self.bf16),
         }
 
