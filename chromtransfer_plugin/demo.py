@@ -1,0 +1,208 @@
+"""The whole road on a small simulated genome, with the official Selene and Kipoi commands."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import numpy as np
+import pandas as pd
+
+from chromtransfer_plugin.attribution import Recovery, gradient_x_input, motif_recovery
+from chromtransfer_plugin.checkpoint import load_model, make_folder
+from chromtransfer_plugin.commands import run
+from chromtransfer_plugin.configs_folder import configs_folder
+from chromtransfer_plugin.constants import TEST_CHROMOSOMES
+from chromtransfer_plugin.dataset import Windows, load_windows
+from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.files import atomic_path
+from chromtransfer_plugin.genome import Genome
+from chromtransfer_plugin.metrics import auroc
+from chromtransfer_plugin.onehot import one_hot
+from chromtransfer_plugin.plots import LogoPanel, demo_figure
+from chromtransfer_plugin.predict import predict_logits, probabilities
+from chromtransfer_plugin.regions import region_ids, write_bed
+from chromtransfer_plugin.simulate import SimulatedData, simulate
+
+LINES = ("HEPG2", "K562")
+TOP = 50  # windows with the highest predicted probability that are attributed
+
+
+class LineResult(NamedTuple):
+    """What the demonstration found for one line, on its test windows."""
+
+    line: str
+    truth: np.ndarray  # (N,) 0/1
+    predictions: dict[str, np.ndarray]  # model -> (N,) probabilities
+    recovery: Recovery
+    panel: LogoPanel
+
+
+def run_demo(out: Path, seed: int) -> None:
+    """Simulate, pre-train, fine-tune, export, predict, explain; print a table and the paths of the files.
+
+    Parameters
+    ----------
+    out : Path
+        Folder for everything; an earlier demonstration in it is replaced.
+    seed : int
+        Same seed, same numbers on the same machine.
+
+    Raises
+    ------
+    ChromTransferError
+        If a step fails, or ``out`` holds something else than a demonstration.
+    """
+    started = time.time()
+    _clear(out)
+    click.secho(
+        "This demonstration uses SIMULATED data: its scores say nothing about real genomes.", bold=True
+    )
+    data = simulate(out / "data", seed=seed)
+    _train(out, seed)
+    genome = Genome(data.genome)
+    results = [_line_result(out, data, genome, line) for line in LINES]
+    figure = out / "figure.png"
+    demo_figure(
+        figure,
+        {f"{r.line}, test chromosomes": {k: (r.truth, p) for k, p in r.predictions.items()} for r in results},
+        [result.panel for result in results],
+    )
+    table = _summary(results)
+    _write_results(out, table)
+    click.echo(f"\nSIMULATED data, seed {seed}; test windows on {' and '.join(TEST_CHROMOSOMES)}\n")
+    click.echo(table.to_string(index=False))
+    click.echo(f"\ntable       {out / 'results.json'}")
+    click.echo(f"figure      {figure}")
+    click.echo(f"Kipoi       {out / 'kipoi'}, predictions in {out}/LINE.predictions.tsv")
+    click.echo(f"Selene runs {out / 'pretrain'}, {out}/LINE-finetuned, {out}/LINE-scratch")
+    click.echo(f"done in {time.time() - started:.0f} s")
+
+
+def _clear(out: Path) -> None:
+    """Remove an earlier demonstration, and nothing else."""
+    marker = out / "data" / "planted_motifs.tsv"
+    if out.exists() and any(out.iterdir()) and not marker.exists():
+        raise ChromTransferError(f"{out}: holds other files; name an empty folder with --out.")
+    shutil.rmtree(out, ignore_errors=True)
+    make_folder(out)
+
+
+def _train(out: Path, seed: int) -> None:
+    yamls = configs_folder().resolve() / "demo"
+    run("selene_sdk", str(yamls / "pretrain.yml"), cwd=out, log=out / "pretrain.log", SEED=str(seed))
+    for line in LINES:
+        for kind in ("finetune", "scratch"):
+            log = out / f"{line}-{kind}.log"
+            run("selene_sdk", str(yamls / f"{kind}.yml"), cwd=out, log=log, SEED=str(seed), LINE=line)
+
+
+def _line_result(out: Path, data: SimulatedData, genome: Genome, line: str) -> LineResult:
+    windows, _ = load_windows(genome, data.lines[line], positive=line)
+    test = windows.take(windows.table["chrom"].isin(TEST_CHROMOSOMES).to_numpy())
+    predictions = {
+        "pre-trained": _predict(out / "pretrain", test),
+        "from scratch": _predict(out / f"{line}-scratch", test),
+        "fine-tuned": _through_kipoi(out, data, line, test),
+    }
+    top = test.take(np.argsort(-predictions["fine-tuned"], kind="stable")[:TOP])
+    model, _ = load_model(out / f"{line}-finetuned")
+    scores = gradient_x_input(model, one_hot(top.codes))
+    planted = planted_bases(data.sites, top.table, line)
+    recovery = motif_recovery(scores, planted)
+    return LineResult(line, test.targets[:, 0], predictions, recovery, _panel(data, line, top, scores))
+
+
+def _predict(run_folder: Path, windows: Windows) -> np.ndarray:
+    model, card = load_model(run_folder)
+    return probabilities(predict_logits(model, windows.codes), card.activation)[:, 0]
+
+
+def _through_kipoi(out: Path, data: SimulatedData, line: str, test: Windows) -> np.ndarray:
+    """Export the fine-tuned model, test it and predict with the official ``kipoi`` command."""
+    run(
+        "chromtransfer", "export", f"{line}-finetuned", "--name", line, "--out", "kipoi",
+        "--genome", "data/genome.fa", "--intervals", f"data/{line}.csv", cwd=out,
+    )  # fmt: skip
+    run("kipoi", "test", line, "--source=dir", cwd=out / "kipoi", log=out / f"{line}-kipoi-test.log")
+    write_bed(test.table.assign(name=region_ids(test.table)), out / f"{line}.test.bed")
+    arguments = json.dumps(
+        {"intervals_file": f"{line}.test.bed", "fasta_file": str(data.genome.relative_to(out))}
+    )
+    run(
+        "kipoi", "predict", f"kipoi/{line}", "--source=dir", f"--dataloader_args={arguments}", "--keep_metadata",
+        "-o", f"{line}.predictions.tsv", cwd=out, log=out / f"{line}-kipoi-predict.log",
+    )  # fmt: skip
+    table = pd.read_csv(out / f"{line}.predictions.tsv", sep="\t")
+    column = next(name for name in table.columns if name.startswith("preds"))
+    return table[column].to_numpy()
+
+
+def planted_bases(sites: pd.DataFrame, table: pd.DataFrame, group: str) -> np.ndarray:
+    """Mark the bases of each window that belong to a planted site of a group.
+
+    Parameters
+    ----------
+    sites : pandas.DataFrame
+        ``chrom, start, end`` (0-based half-open) and ``group``.
+    table : pandas.DataFrame
+        ``chrom, start, end`` of N windows of one length L.
+    group : str
+
+    Returns
+    -------
+    numpy.ndarray (N, L) bool
+    """
+    mask = np.zeros((len(table), int(table["end"].iloc[0] - table["start"].iloc[0])), dtype=bool)
+    chosen = sites[sites["group"] == group]
+    for row, window in enumerate(table.itertuples()):
+        near = chosen[
+            (chosen["chrom"] == window.chrom)
+            & (chosen["end"] > window.start)
+            & (chosen["start"] < window.end)
+        ]
+        for site in near.itertuples():
+            mask[row, max(0, site.start - window.start) : site.end - window.start] = True
+    return mask
+
+
+def _panel(data: SimulatedData, line: str, top: Windows, scores: np.ndarray) -> LogoPanel:
+    """Choose the window among the top ones whose line-specific sites carry the largest share of attribution."""
+    planted = planted_bases(data.sites, top.table, line)
+    share = (np.abs(scores) * planted).sum(axis=1) / np.abs(scores).sum(axis=1)
+    best = int(share.argmax())
+    row = top.table.iloc[best]
+    sites = data.sites
+    inside = sites[(sites["chrom"] == row.chrom) & (sites["start"] >= row.start) & (sites["end"] <= row.end)]
+    return LogoPanel(
+        title=f"{line}: {row.chrom}:{row.start}-{row.end}, attribution of the fine-tuned model (simulated)",
+        codes=top.codes[best],
+        scores=scores[best],
+        start=int(row.start),
+        highlights=[(int(s.start), int(s.end), str(s.motif)) for s in inside.itertuples()],
+    )
+
+
+def _summary(results: list[LineResult]) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
+    for result in results:
+        row: dict[str, Any] = {
+            "line": result.line,
+            "n": len(result.truth),
+            "positives": int(result.truth.sum()),
+        }
+        row |= {f"AUROC {name}": round(auroc(result.truth, p), 4) for name, p in result.predictions.items()}
+        row["planted motif recovered"] = "yes" if result.recovery.recovered else "NO"
+        row["AUROC of site bases"] = round(result.recovery.auroc, 3)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _write_results(out: Path, table: pd.DataFrame) -> None:
+    with atomic_path(out / "results.json") as temporary:
+        facts = {"data": "simulated", "lines": table.to_dict(orient="records")}
+        Path(temporary).write_text(json.dumps(facts, indent=1) + "\n")
