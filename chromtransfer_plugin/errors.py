@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import click
@@ -43,3 +44,25 @@ def reject_unknown(where: str, given: Mapping[str, Any], allowed: Iterable[str])
             close = difflib.get_close_matches(str(key), names, n=1)
             hint = f" Did you mean '{close[0]}'?" if close else ""
             raise ChromTransferError(f"{where}: unknown key '{key}'.{hint} Known keys: {', '.join(names)}.")
+
+
+def keyword_names(function: Callable[..., Any], without: Iterable[str] = ()) -> set[str]:
+    """Give the names of the arguments a user may set, for :func:`reject_unknown`.
+
+    Parameters
+    ----------
+    function : callable
+        ``self`` and ``**kwargs`` of it do not count.
+    without : iterable of str
+        Arguments that somebody else fills in.
+    """
+    catch_all = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name for p in parameters if p.kind not in catch_all} - {"self", *without}
+
+
+def require_integers(where: str, **values: Any) -> None:
+    """Raise if a value is neither a whole number of at least 0 nor None."""
+    for name, value in values.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+            raise ChromTransferError(f"{where}: {name}={value!r} is not usable: expected a whole number.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +12,9 @@ from types import TracebackType
 import click
 
 from chromtransfer_plugin.errors import ChromTransferError
+
+# The modules of Selene that read a YAML file and call what it names.
+_SELENE_YAML = ("selene_sdk/utils/config.py", "selene_sdk/utils/config_utils.py")
 
 
 class ChromTransferWarning(UserWarning):
@@ -22,8 +26,9 @@ def install(executables: Iterable[str] = ("kipoi", "selene_sdk")) -> None:
 
     Kipoi lets every exception end in a traceback. Here a :class:`ChromTransferError` is printed as
     ``Error: message`` (the exit status stays 1) and a :class:`ChromTransferWarning` as ``Warning: message``,
-    both on stderr. Any other exception keeps its traceback, and in any other program, such as a notebook,
-    nothing is changed. Calling this again has no effect.
+    both on stderr. So are the mistakes in a YAML file that Selene reports as bare exceptions. Any other
+    exception keeps its traceback, and in any other program, such as a notebook, nothing is changed.
+    Calling this again has no effect.
 
     Parameters
     ----------
@@ -35,8 +40,11 @@ def install(executables: Iterable[str] = ("kipoi", "selene_sdk")) -> None:
     usual_hook, usual_format = sys.excepthook, warnings.formatwarning
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if isinstance(error, ChromTransferError):
-            click.echo(f"Error: {error.format_message()}", err=True)
+        plain = (
+            error.format_message() if isinstance(error, ChromTransferError) else _yaml_mistake(error, trace)
+        )
+        if plain is not None:
+            click.echo(f"Error: {plain}", err=True)
         else:
             usual_hook(kind, error, trace)
 
@@ -49,6 +57,21 @@ def install(executables: Iterable[str] = ("kipoi", "selene_sdk")) -> None:
 
     sys.excepthook = hook
     warnings.formatwarning = format_warning
+
+
+def _yaml_mistake(error: BaseException, trace: TracebackType | None) -> str | None:
+    """Say what is wrong with a YAML file if Selene itself, while it worked through one, raised ``error``."""
+    frames = traceback.extract_tb(trace)
+    in_selene = ["/".join(Path(frame.filename).parts[-3:]).startswith(_SELENE_YAML) for frame in frames]
+    if not any(in_selene):
+        return None
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}."
+    if isinstance(error, KeyError) and frames[-1].name == "__getitem__" and frames[-2].name == "_preprocess":
+        return f"the environment variable {error} is named in the YAML file but not set."
+    if not in_selene[-1]:
+        return None
+    return f"the YAML file lacks the key {error}." if isinstance(error, KeyError) else f"YAML file: {error}"
 
 
 def _program() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,9 +19,10 @@ import torch
 from chromtransfer_plugin.checkpoint import find_checkpoint, load_state, make_folder, read_card, read_weights
 from chromtransfer_plugin.constants import WINDOW
 from chromtransfer_plugin.device import pick_device
-from chromtransfer_plugin.errors import ChromTransferError, reject_unknown
+from chromtransfer_plugin.errors import ChromTransferError, keyword_names, reject_unknown
+from chromtransfer_plugin.friendly import ChromTransferWarning
 from chromtransfer_plugin.models.chromtransfer import ChromTransfer
-from chromtransfer_plugin.selene.sampler import RegionSampler
+from chromtransfer_plugin.selene.sampler import RegionSampler, check_outputs
 
 
 class Genome(selene_sdk.sequences.Genome):
@@ -67,6 +69,10 @@ def _selene_weights(checkpoint: str, model: ChromTransfer) -> Iterator[str]:
         yield path
 
 
+# Arguments that Selene fills in; a user does not write them.
+_GIVEN_BY_SELENE = {"model", "criterion", "data_sampler", "output_dir"}
+
+
 def _check_model(where: str, model: torch.nn.Module) -> None:
     if not isinstance(model, ChromTransfer):
         raise ChromTransferError(f"{where}: expected a ChromTransfer network, got {type(model).__name__}.")
@@ -99,10 +105,18 @@ class EvaluateModel(selene_sdk.evaluate_model.EvaluateModel):
         metrics: dict[str, Any] | None = None,
         **unknown: Any,
     ) -> None:
-        reject_unknown("evaluate_model EvaluateModel", unknown, EvaluateModel.__init__.__annotations__)
-        _check_model("evaluate_model EvaluateModel", model)
+        where = "evaluate_model EvaluateModel"
+        reject_unknown(where, unknown, keyword_names(EvaluateModel, _GIVEN_BY_SELENE))
+        _check_model(where, model)
+        if not getattr(model, "gives_probabilities", False):
+            raise ChromTransferError(
+                f"{where}: the files should hold probabilities: use `class: ChromTransferProbability` in `model`."
+            )
+        if not isinstance(data_sampler, RegionSampler):
+            raise ChromTransferError(f"{where}: evaluates on a chromtransfer_plugin.selene.RegionSampler.")
+        check_outputs(where, model, data_sampler)  # type: ignore[arg-type]
         if not trained_model_path or not output_dir:
-            raise ChromTransferError("evaluate_model: `trained_model_path` and `output_dir` are required.")
+            raise ChromTransferError(f"{where}: `trained_model_path` and `output_dir` are required.")
         make_folder(Path(output_dir))
         del criterion  # the model returns probabilities here, so the loss is the cross-entropy of those
         loss = torch.nn.BCELoss() if data_sampler.activation == "sigmoid" else _CategoricalLoss()
@@ -154,19 +168,21 @@ class AnalyzeSequences(selene_sdk.predict.model_predict.AnalyzeSequences):
         trained_model_path: str = "",
         sequence_length: int = WINDOW,
         features: list[str] | None = None,
-        reference_sequence: selene_sdk.sequences.Genome | None = None,
+        reference_sequence: Genome | None = None,
         batch_size: int = 64,
         device: str = "auto",
         write_mem_limit: int = 1500,
         **unknown: Any,
     ) -> None:
-        reject_unknown(
-            "analyze_sequences AnalyzeSequences", unknown, AnalyzeSequences.__init__.__annotations__
-        )
-        _check_model("analyze_sequences AnalyzeSequences", model)
+        where = "analyze_sequences AnalyzeSequences"
+        reject_unknown(where, unknown, keyword_names(AnalyzeSequences, _GIVEN_BY_SELENE))
+        _check_model(where, model)
         if not trained_model_path or reference_sequence is None:
+            raise ChromTransferError(f"{where}: `trained_model_path` and `reference_sequence` are required.")
+        if not isinstance(reference_sequence, Genome):
             raise ChromTransferError(
-                "analyze_sequences: `trained_model_path` and `reference_sequence` are required."
+                f"{where}: `reference_sequence` must be a chromtransfer_plugin.selene.Genome: other genomes encode "
+                "unknown bases differently than in training."
             )
         card = read_card(find_checkpoint(trained_model_path))
         with _selene_weights(trained_model_path, model) as weights:  # type: ignore[arg-type]
@@ -182,11 +198,49 @@ class AnalyzeSequences(selene_sdk.predict.model_predict.AnalyzeSequences):
             )
 
     def get_predictions(
-        self, input_path: str, output_dir: str | None = None, output_format: str = "tsv", **kwargs: Any
+        self,
+        input_path: str = "",
+        output_dir: str | None = None,
+        output_format: str = "tsv",
+        strand_index: int | None = None,
+        **unknown: Any,
     ) -> Any:
-        """Predict a BED or FASTA file (see Selene), creating the output folder that Selene expects to exist."""
-        if not os.path.exists(input_path) and output_dir is not None:
-            raise ChromTransferError(f"{input_path}: no such BED or FASTA file (`prediction: input_path`).")
+        """Predict a BED or FASTA file, or the sequence itself if there is no ``output_dir`` (see Selene).
+
+        Creates the output folder, which Selene expects to exist.
+        """
+        reject_unknown("prediction", unknown, keyword_names(self.get_predictions))
+        if output_format not in ("tsv", "hdf5"):
+            raise ChromTransferError(
+                f"prediction: output_format '{output_format}' is unknown: use tsv or hdf5."
+            )
         if output_dir is not None:
+            if not os.path.isfile(input_path):
+                raise ChromTransferError(
+                    f"{input_path}: no such BED or FASTA file (`prediction: input_path`)."
+                )
             make_folder(Path(output_dir))
-        return super().get_predictions(input_path, output_dir, output_format, **kwargs)
+        return super().get_predictions(input_path, output_dir, output_format, strand_index)
+
+    def _get_sequences_from_bed_file(self, input_path: str, *args: Any, **kwargs: Any) -> tuple[list, list]:
+        """Read a BED file as Selene does, but say what it leaves out."""
+        try:
+            sequences, labels = super()._get_sequences_from_bed_file(input_path, *args, **kwargs)
+        except UnicodeDecodeError as error:
+            raise ChromTransferError(
+                f"{input_path}: not text; Selene reads plain BED files: unpack it."
+            ) from error
+        with open(input_path) as lines:
+            dropped = sum(1 for _ in lines) - len(labels)
+        if not labels:
+            raise ChromTransferError(
+                f"{input_path}: none of its {dropped} lines is a window (chrom, start, end separated by tabs) on "
+                f"{self.reference_sequence.input_path}."
+            )
+        if dropped:
+            warnings.warn(
+                f"{input_path}: {dropped} lines are not windows of the genome and are left out; see the .NA file.",
+                ChromTransferWarning,
+                stacklevel=2,
+            )
+        return sequences, labels

@@ -28,6 +28,8 @@ class ChromTransferProbability(ChromTransfer):
     One output goes through a sigmoid, several exclusive classes through a softmax.
     """
 
+    gives_probabilities = True
+
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         """(B, 4, L) one-hot -> (B, n_outputs) probabilities."""
         activation = "sigmoid" if self.architecture.n_outputs == 1 else "softmax"

@@ -12,8 +12,14 @@ from tqdm import tqdm
 
 from chromtransfer_plugin.constants import SEED, TEST_CHROMOSOMES, WINDOW
 from chromtransfer_plugin.dataset import Windows, epoch_order, load_windows, split_windows
-from chromtransfer_plugin.errors import ChromTransferError, reject_unknown
+from chromtransfer_plugin.errors import (
+    ChromTransferError,
+    keyword_names,
+    reject_unknown,
+    require_integers,
+)
 from chromtransfer_plugin.genome import Genome
+from chromtransfer_plugin.models.chromtransfer import ChromTransfer
 from chromtransfer_plugin.onehot import one_hot
 
 _MODES = {"train": "train", "validate": "validation", "test": "test"}
@@ -61,11 +67,20 @@ class RegionSampler(Sampler):
         output_dir: str | None = None,
         **unknown: Any,
     ) -> None:
-        reject_unknown("sampler RegionSampler", unknown, RegionSampler.__init__.__annotations__)
+        where = "sampler RegionSampler"
+        reject_unknown(where, unknown, keyword_names(RegionSampler, without={"output_dir"}))
         if not genome or not regions:
-            raise ChromTransferError("sampler RegionSampler: the keys `genome` and `regions` are required.")
+            raise ChromTransferError(f"{where}: the keys `genome` and `regions` are required.")
+        if mode not in _MODES:
+            raise ChromTransferError(f"{where}: mode '{mode}' is unknown: use {', '.join(_MODES)}.")
+        positives, classes = _labels(positive), _labels(classes)
+        if not positives and not classes:
+            raise ChromTransferError(f"{where}: give `positive` (binary task) or `classes` (multi-class).")
+        if classes and len(classes) < 2:
+            raise ChromTransferError(f"{where}: `classes` needs at least two labels; for one use `positive`.")
+        require_integers(where, folds=folds, fold=fold, seed=seed, width=width)
         self.genome = Genome(genome)
-        windows, report = load_windows(self.genome, regions, positive, classes, width)
+        windows, report = load_windows(self.genome, regions, positives or None, classes or None, width)
         splits = split_windows(
             windows,
             test_chromosomes=test_chromosomes,
@@ -76,8 +91,7 @@ class RegionSampler(Sampler):
             report=report,
         )
         self.activation = "softmax" if classes else "sigmoid"
-        positives = [positive] if isinstance(positive, str) else list(positive or ())
-        super().__init__(list(classes or [feature or positives[0]]), output_dir=output_dir)
+        super().__init__(classes or [feature or positives[0]], output_dir=output_dir)
         self.sets: dict[str, Windows] = {
             "train": splits.train,
             "validation": splits.validation,
@@ -163,7 +177,23 @@ class RegionSampler(Sampler):
                 handle.write(text + "\n")
 
 
+def _labels(value: Any) -> list[str]:
+    """Labels from a YAML file, where one may stand for a list and numbers are not text."""
+    values = value if isinstance(value, list | tuple) else [] if value is None else [value]
+    return [str(label) for label in values]
+
+
 def _subset(windows: Windows, limit: int, seed: int) -> Windows:
     if limit >= windows.n:
         return windows
     return windows.take(np.sort(epoch_order(windows.n, seed, 0)[:limit]))
+
+
+def check_outputs(where: str, model: ChromTransfer, sampler: RegionSampler) -> None:
+    """Raise if the network has another number of outputs than the regions define targets."""
+    n = model.architecture.n_outputs
+    if n != len(sampler.features):
+        raise ChromTransferError(
+            f"{where}: the model has n_outputs={n} but the regions define {len(sampler.features)} target(s) "
+            f"{sampler.features}: set class_args n_outputs to {len(sampler.features)}."
+        )

@@ -16,13 +16,18 @@ from chromtransfer_plugin import defaults
 from chromtransfer_plugin.checkpoint import Card, make_folder
 from chromtransfer_plugin.dataset import Windows
 from chromtransfer_plugin.device import pick_device
-from chromtransfer_plugin.errors import ChromTransferError, reject_unknown
+from chromtransfer_plugin.errors import (
+    ChromTransferError,
+    keyword_names,
+    reject_unknown,
+    require_integers,
+)
 from chromtransfer_plugin.losses import balanced_loss, criterion_for
 from chromtransfer_plugin.models.chromtransfer import ChromTransfer
 from chromtransfer_plugin.predict import probabilities
 from chromtransfer_plugin.run_record import write_run_record
-from chromtransfer_plugin.selene.sampler import RegionSampler
-from chromtransfer_plugin.training import Epoch, Evaluation, FitResult, Trainer, evaluate, l2_groups
+from chromtransfer_plugin.selene.sampler import RegionSampler, check_outputs
+from chromtransfer_plugin.training import STATE, Epoch, Evaluation, FitResult, Trainer, evaluate, l2_groups
 from chromtransfer_plugin.transfer import fine_tuning_model, set_trainable
 
 PROTOCOLS = {
@@ -33,6 +38,16 @@ PROTOCOLS = {
 }
 SMOKE = "CHROMTRANSFER_SMOKE"  # environment variable: train on a handful of windows for two epochs
 _SMOKE_WINDOWS = 256
+# Arguments that Selene fills in; a user does not write them.
+_GIVEN_BY_SELENE = {
+    "model",
+    "data_sampler",
+    "loss_criterion",
+    "optimizer_class",
+    "optimizer_kwargs",
+    "output_dir",
+    "deterministic",
+}
 
 
 class TrainModel(selene_sdk.train_model.TrainModel):
@@ -97,6 +112,8 @@ class TrainModel(selene_sdk.train_model.TrainModel):
         make_folder(Path(output_dir))
         self.torch_device = pick_device(device)
         self._check_outputs(model, data_sampler)
+        require_integers("train_model", max_steps=max_steps, cpu_n_threads=cpu_n_threads)
+        _start_logs_afresh(Path(output_dir))
         super().__init__(
             model,
             data_sampler,
@@ -139,12 +156,11 @@ class TrainModel(selene_sdk.train_model.TrainModel):
             raise ChromTransferError(
                 f"train_model: this TrainModel trains a ChromTransfer network, not {type(model).__name__}."
             )
-        n = model.architecture.n_outputs
-        if n != len(sampler.features):
+        if getattr(model, "gives_probabilities", False):
             raise ChromTransferError(
-                f"train_model: the model has n_outputs={n} but the regions define {len(sampler.features)} "
-                f"target(s) {sampler.features}: set class_args n_outputs to {len(sampler.features)}."
+                "train_model: training needs logits: use `class: ChromTransfer` in `model`, not ChromTransferProbability."
             )
+        check_outputs("train_model", model, sampler)
 
     def _criterion(self, given: torch.nn.Module, sampler: RegionSampler) -> torch.nn.Module:
         """Use the YAML's loss, unless the task needs another: exclusive classes, or balanced weights."""
@@ -226,6 +242,13 @@ class TrainModel(selene_sdk.train_model.TrainModel):
         return evaluation.loss, self._probabilities(evaluation)
 
 
+def _start_logs_afresh(output_dir: Path) -> None:
+    """Delete the loss files of an earlier finished run, to which Selene would append."""
+    if not (output_dir / STATE).exists():
+        for name in ("train", "validation"):
+            (output_dir / f"selene_sdk.train_model.{name}.txt").unlink(missing_ok=True)
+
+
 def training_settings(
     protocol: str, lr: float, given: dict[str, Any], sampler: RegionSampler
 ) -> defaults.Training:
@@ -238,17 +261,8 @@ def training_settings(
         raise ChromTransferError(
             f"train_model: protocol '{protocol}' is unknown: use {', '.join(PROTOCOLS)}."
         )
-    named = {
-        "protocol",
-        "pretrained",
-        "device",
-        "cpu_n_threads",
-        "max_steps",
-        "bf16",
-        "trained_on",
-        "metrics",
-    }
-    reject_unknown("train_model TrainModel", given, (set(defaults.Training.model_fields) - {"lr"}) | named)
+    own = keyword_names(TrainModel, _GIVEN_BY_SELENE)
+    reject_unknown("train_model TrainModel", given, (set(defaults.Training.model_fields) - {"lr"}) | own)
     values = {**PROTOCOLS[protocol].model_dump(), **given, "lr": lr}
     if os.environ.get(SMOKE):
         logger.warning(f"{SMOKE} is set: two epochs on {_SMOKE_WINDOWS} windows; the result means nothing")
