@@ -157,16 +157,12 @@ def planted_bases(sites: pd.DataFrame, table: pd.DataFrame, group: str) -> np.nd
     -------
     numpy.ndarray (N, L) bool
     """
-    mask = np.zeros((len(table), int(table["end"].iloc[0] - table["start"].iloc[0])), dtype=bool)
+    starts, ends = table["start"].to_numpy(), table["end"].to_numpy()
+    mask = np.zeros((len(table), int(ends[0] - starts[0])), dtype=bool)
     chosen = sites[sites["group"] == group]
-    for row, window in enumerate(table.itertuples()):
-        near = chosen[
-            (chosen["chrom"] == window.chrom)
-            & (chosen["end"] > window.start)
-            & (chosen["start"] < window.end)
-        ]
-        for site in near.itertuples():
-            mask[row, max(0, site.start - window.start) : site.end - window.start] = True
+    for chrom, start, end in zip(chosen["chrom"], chosen["start"], chosen["end"], strict=True):
+        for row in np.flatnonzero((table["chrom"] == chrom) & (starts < end) & (ends > start)):
+            mask[row, max(0, start - starts[row]) : end - starts[row]] = True
     return mask
 
 
@@ -175,15 +171,16 @@ def _panel(data: SimulatedData, line: str, top: Windows, scores: np.ndarray) -> 
     planted = planted_bases(data.sites, top.table, line)
     share = (np.abs(scores) * planted).sum(axis=1) / np.abs(scores).sum(axis=1)
     best = int(share.argmax())
-    row = top.table.iloc[best]
+    chrom = str(top.table["chrom"].iloc[best])
+    start, end = int(top.table["start"].iloc[best]), int(top.table["end"].iloc[best])
     sites = data.sites
-    inside = sites[(sites["chrom"] == row.chrom) & (sites["start"] >= row.start) & (sites["end"] <= row.end)]
+    inside = sites[(sites["chrom"] == chrom) & (sites["start"] >= start) & (sites["end"] <= end)]
     return LogoPanel(
-        title=f"{line}: {row.chrom}:{row.start}-{row.end}, attribution of the fine-tuned model (simulated)",
+        title=f"{line}: {chrom}:{start}-{end}, attribution of the fine-tuned model (simulated)",
         codes=top.codes[best],
         scores=scores[best],
-        start=int(row.start),
-        highlights=[(int(s.start), int(s.end), str(s.motif)) for s in inside.itertuples()],
+        start=start,
+        highlights=list(zip(inside["start"], inside["end"], inside["motif"], strict=True)),
     )
 
 

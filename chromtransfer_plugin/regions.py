@@ -115,6 +115,7 @@ def read_regions(
     format: Format = "auto",
     label_column: int | None = None,
     strict: bool = False,
+    drop_only_n: bool = True,
 ) -> Regions:
     """Read a region file into windows of one width.
 
@@ -136,6 +137,8 @@ def read_regions(
         or narrowPeak and column 2 of a CSV where present. 0 for no labels. A label "." counts as none.
     strict : bool
         Raise at the first row that would be dropped.
+    drop_only_n : bool
+        False keeps rows of nothing but N, where one result per row is expected.
 
     Returns
     -------
@@ -171,7 +174,7 @@ def read_regions(
     reasons.mark(rows.start >= rows.end, _EMPTY)
     start, end = _resized(rows, reasons, width, center)
     if genome is not None:
-        _check_against(genome, path, rows, reasons, start, end)
+        _check_against(genome, path, rows, reasons, start, end, drop_only_n)
     else:
         reasons.mark(start < 0, _OFF)
     return _finish(path, rows, reasons, start, end, strict)
@@ -219,6 +222,7 @@ def _check_against(
     reasons: _Reasons,
     start: NDArray[np.int64],
     end: NDArray[np.int64],
+    drop_only_n: bool,
 ) -> None:
     """Mark the rows that the genome rules out."""
     numbers, names = pd.factorize(rows.chrom)
@@ -232,7 +236,7 @@ def _check_against(
     lengths = np.array([genome.contigs.get(name, 0) for name in names], dtype=np.int64)
     reasons.mark((start < 0) | (end > lengths[numbers]), _OFF)
     good = np.flatnonzero(reasons.good)
-    if good.size:
+    if good.size and drop_only_n:
         index = np.zeros(len(names), dtype=np.int64)
         index[known] = genome.contig_index([name for name in names if name in genome.contigs])
         empty = np.zeros(len(start), dtype=bool)

@@ -102,8 +102,8 @@ class RegionDataloader(Dataset):
         if not isinstance(width, int):
             raise ChromTransferError(f"width is {width!r}, expected a whole number of base pairs.")
         intervals, fasta = _absolute("intervals_file", intervals_file), _absolute("fasta_file", fasta_file)
-        genome = _GenomeWithGaps(fasta)
-        regions = read_regions(intervals, genome, width, label_column=0)
+        genome = Genome(fasta)
+        regions = read_regions(intervals, genome, width, label_column=0, drop_only_n=False)
         _warn_dropped(regions)
         table = regions.table
         ids = region_ids(table)
@@ -120,7 +120,7 @@ class RegionDataloader(Dataset):
             "strand": table["strand"].replace(".", "*").to_numpy(dtype=str),
         }
         self._source_lines = table["source_line"].to_numpy()
-        unknown = Genome.only_n(genome, self._contigs, self._starts, self._metadata["end"])
+        unknown = genome.only_n(self._contigs, self._starts, self._metadata["end"])
         _warn_unknown(ids[unknown].tolist(), str(genome.path))
 
     def __len__(self) -> int:
@@ -179,13 +179,6 @@ class _Batches:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self._loader.batch(slice(index * self._batch_size, (index + 1) * self._batch_size))
-
-
-class _GenomeWithGaps(Genome):
-    """A genome that keeps windows of nothing but N: a Kipoi user expects one prediction for each row."""
-
-    def only_n(self, chroms: Any, starts: Any, ends: Any) -> NDArray[np.bool_]:  # noqa: ARG002
-        return np.zeros(len(starts), dtype=bool)
 
 
 def _absolute(argument: str, path: Any) -> str:

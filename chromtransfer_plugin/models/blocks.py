@@ -132,7 +132,6 @@ class DenseHead(nn.Sequential):
     ) -> None:
         sizes = [nin, *hidden]
         units: list[nn.Module] = [
-            DenseUnit(a, b, batch_norm, dropout, momentum, eps)
-            for a, b in pairwise(sizes)
+            DenseUnit(a, b, batch_norm, dropout, momentum, eps) for a, b in pairwise(sizes)
         ]
         super().__init__(*units, glorot_linear(sizes[-1], n_outputs))
