@@ -1,0 +1,245 @@
+"""Labelled windows: targets, splits, order of visits and batches; and tiles of the genome."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from genome_helpers import write_fasta, write_lines
+
+from chromtransfer_plugin.dataset import (
+    Windows,
+    batches,
+    epoch_order,
+    load_windows,
+    one_hot_targets,
+    split_windows,
+)
+from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.genome import Genome
+from chromtransfer_plugin.tiles import away_from, genome_tiles
+
+WIDTH = 20
+
+
+@pytest.fixture
+def genome(tmp_path) -> Genome:
+    rng = np.random.default_rng(0)
+    contigs = {f"chr{i}": "".join(rng.choice(list("ACGT"), 400)) for i in (1, 2, 3, 4)}
+    return Genome(write_fasta(tmp_path / "g.fa", contigs))
+
+
+@pytest.fixture
+def regions(tmp_path) -> Path:
+    """Ten windows on each of four contigs; labels A, B, C in turn."""
+    rows = [f"chr{c}:{40 * i}-{40 * i + WIDTH},{'ABC'[i % 3]}" for c in (1, 2, 3, 4) for i in range(10)]
+    return write_lines(tmp_path, "regions.csv", *rows)
+
+
+@pytest.fixture
+def windows(genome, regions) -> Windows:
+    return load_windows(genome, regions, positive="A", width=WIDTH)[0]
+
+
+# --- windows and targets ---------------------------------------------------------------------------------
+
+
+def test_windows_hold_the_sequences_and_targets_of_the_rows(genome, regions):
+    windows, report = load_windows(genome, regions, positive=["A", "C"], width=WIDTH)
+    assert windows.n == 40
+    assert windows.codes.dtype == np.uint8
+    assert windows.targets.dtype == np.float32
+    for i, row in enumerate(regions.read_text().splitlines()):
+        place, label = row.split(",")
+        chrom, span = place.split(":")
+        start, end = map(int, span.split("-"))
+        text = genome.sequence(chrom, start, end)
+        assert "".join("ACGT"[code] for code in windows.codes[i]) == text
+        assert windows.targets[i].tolist() == [float(label in "AC")]
+        assert tuple(windows.table.loc[i, ["chrom", "start", "end", "label"]]) == (chrom, start, end, label)
+    assert "40 rows read, 40 kept" in report
+
+
+def test_several_files_follow_each_other(genome, regions, tmp_path):
+    other = write_lines(tmp_path, "more.csv", "chr4:100-120,A")
+    windows, report = load_windows(genome, [regions, other], positive="A", width=WIDTH)
+    assert windows.n == 41
+    assert windows.table["start"].iloc[-1] == 100
+    assert [line.split(" ")[0] for line in report.splitlines()] == [str(regions), str(other)]
+
+
+def test_classes_become_one_hot_columns_in_the_order_given(genome, regions):
+    windows, _ = load_windows(genome, regions, classes=["C", "A", "B"], width=WIDTH)
+    wanted = {"A": [0, 1, 0], "B": [0, 0, 1], "C": [1, 0, 0]}
+    assert windows.targets.tolist() == [wanted[label] for label in windows.table["label"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "give either `positive`"),
+        ({"positive": "A", "classes": ["A", "B", "C"]}, "not both"),
+        ({"positive": "D"}, "no region has the label 'D'. Labels and counts: A 16, B 12, C 12"),
+        ({"positive": ["A", "D"]}, "no region has the label 'D'"),
+        ({"classes": ["A", "B"]}, "labels ['C'] are not among the classes ['A', 'B']"),
+        ({"classes": ["A", "B", "C", "D"]}, "no region has the label(s) ['D']"),
+    ],
+)
+def test_labels_that_do_not_fit(genome, regions, arguments, message):
+    with pytest.raises(ChromTransferError) as error:
+        load_windows(genome, regions, width=WIDTH, **arguments)
+    assert message in str(error.value)
+
+
+def test_one_hot_targets_by_hand():
+    targets = one_hot_targets(pd.Series(["b", "a", "b"]), ["a", "b"], "x.csv")
+    assert targets.tolist() == [[0, 1], [1, 0], [0, 1]]
+    assert targets.dtype == np.float32
+
+
+def test_fingerprint_follows_sequences_and_targets(windows):
+    same = Windows(windows.codes.copy(), windows.targets.copy(), windows.table)
+    assert same.fingerprint() == windows.fingerprint()
+    for array, value in ((same.codes, 4), (same.targets, 0.5)):
+        kept = array[3, 0]
+        array[3, 0] = value
+        assert same.fingerprint() != windows.fingerprint()
+        array[3, 0] = kept
+    assert windows.take(np.arange(39)).fingerprint() != windows.fingerprint()
+
+
+# --- splits ----------------------------------------------------------------------------------------------
+
+
+def chromosomes(windows: Windows) -> set[str]:
+    return set(windows.table["chrom"])
+
+
+def test_split_is_a_partition_by_chromosome(windows):
+    splits = split_windows(windows, test_chromosomes=["chr2"], folds=3, fold=1, report="r")
+    sets = [chromosomes(part) for part in splits[:3]]
+    assert sets[2] == {"chr2"}
+    assert sets[0] | sets[1] == {"chr1", "chr3", "chr4"}
+    assert [len(s) for s in sets] == [2, 1, 1]
+    assert splits.report == "r"
+    rows = pd.concat([part.table for part in splits[:3]])[["chrom", "start"]]
+    assert len(rows.drop_duplicates()) == 40
+
+
+def test_each_window_is_validated_in_exactly_one_fold(windows):
+    held = [
+        split_windows(windows, test_chromosomes=["chr1"], folds=3, fold=k, fold_by="locus").validation
+        for k in range(3)
+    ]
+    rows = pd.concat([part.table for part in held])[["chrom", "start"]]
+    assert len(rows) == len(rows.drop_duplicates()) == 30
+
+
+def test_one_test_chromosome_may_be_given_as_text(windows):
+    """As a sequence of letters it would hold out nothing, and the model would train on its test set."""
+    splits = split_windows(windows, test_chromosomes="chr2")
+    assert chromosomes(splits.test) == {"chr2"}
+    assert split_windows(windows, test_chromosomes=[]).test.n == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"test_chromosomes": ["2"]},
+            "no window lies on the test chromosomes ['2'], only on ['chr1', 'chr2'",
+        ),
+        ({"fold": 3}, "fold=3 does not exist: with folds=3 use 0 to 2"),
+        ({"fold": -1}, "fold=-1 does not exist"),
+        ({"test_chromosomes": ["chr1", "chr2", "chr3"]}, "3 folds need at least 3 chromosomes"),
+        ({"test_chromosomes": ["chr1", "chr2", "chr3", "chr4"]}, "there are 0"),
+        ({"fold_by": "window"}, "by is 'window'"),
+    ],
+)
+def test_impossible_splits(windows, arguments, message):
+    with pytest.raises(ChromTransferError) as error:
+        split_windows(windows, **{"test_chromosomes": ["chr1"], **arguments})
+    assert message in str(error.value)
+
+
+# --- order and batches -----------------------------------------------------------------------------------
+
+
+def test_order_is_a_function_of_seed_and_epoch_only():
+    first = epoch_order(100, 7, 3)
+    np.random.default_rng().random(5)
+    np.testing.assert_array_equal(first, epoch_order(100, 7, 3))
+    assert sorted(first) == list(range(100))
+    for other in (epoch_order(100, 7, 4), epoch_order(100, 8, 3), np.arange(100)):
+        assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize(
+    ("n", "size", "sizes"), [(40, 16, [16, 16, 8]), (33, 16, [16, 17]), (1, 16, [1]), (32, 16, [16, 16])]
+)
+def test_batches_visit_every_window_once_and_leave_none_alone(windows, n, size, sizes):
+    part, cpu = windows.take(np.arange(n)), torch.device("cpu")
+    order = epoch_order(n, 1, 0)
+    pairs = list(batches(part, size, cpu, order))
+    assert [len(X) for X, _ in pairs] == [len(y) for _, y in pairs] == sizes
+    X, y = (torch.cat(parts).numpy() for parts in zip(*pairs, strict=True))
+    assert X.dtype == np.float32
+    np.testing.assert_array_equal(X, np.eye(4)[part.codes[order]].transpose(0, 2, 1))
+    np.testing.assert_array_equal(y, part.targets[order])
+
+
+def test_batches_without_an_order_are_in_file_order(windows):
+    X, y = zip(*batches(windows.take(np.arange(33)), 16, torch.device("cpu")), strict=True)
+    assert [len(part) for part in X] == [16, 16, 1]
+    np.testing.assert_array_equal(torch.cat(y).numpy(), windows.targets[:33])
+
+
+# --- tiles -----------------------------------------------------------------------------------------------
+
+
+def test_tiles_lie_on_the_grid_and_hold_no_unknown_base(tmp_path):
+    contigs = {"a": "ACGT" * 10, "b": "A" * 9 + "N" + "C" * 15, "c": "G" * 9, "d": "acgtacgtac"}
+    table = genome_tiles(Genome(write_fasta(tmp_path / "t.fa", contigs)), width=10)
+    wanted = [("a", 0, 10), ("a", 10, 20), ("a", 20, 30), ("a", 30, 40), ("b", 10, 20), ("d", 0, 10)]
+    assert list(table.itertuples(index=False, name=None)) == wanted
+
+
+def test_no_tile_at_all_is_an_empty_table(tmp_path):
+    table = genome_tiles(Genome(write_fasta(tmp_path / "t.fa", {"a": "ACGT"})), width=10)
+    assert list(table.columns) == ["chrom", "start", "end"]
+    assert len(table) == 0
+
+
+def table_of(*rows: tuple[str, int, int]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["chrom", "start", "end"])
+
+
+def test_a_gap_of_exactly_300_is_kept_and_299_is_not():
+    """Paper: negatives lie at least 300 bp from any region; the window is [600, 1200)."""
+    window = table_of(("chr1", 600, 1200))
+    for place, kept in (
+        (("chr1", 100, 300), True),  # 300 bp before
+        (("chr1", 100, 301), False),  # 299 bp
+        (("chr1", 1500, 1600), True),
+        (("chr1", 1499, 1600), False),
+        (("chr1", 700, 701), False),  # inside
+        (("chr1", 0, 5000), False),  # around
+        (("chr2", 600, 1200), True),
+    ):
+        assert away_from(window, [table_of(place)], gap=300).tolist() == [kept], place
+
+
+def test_away_from_several_tables_keeps_the_order_of_rows():
+    windows = table_of(("chr2", 0, 10), ("chr1", 100, 110), ("chr1", 0, 10), ("chr2", 50, 60))
+    others = [table_of(("chr1", 5, 6)), table_of(("chr2", 60, 70), ("chr1", 0, 3))]
+    assert away_from(windows, others).tolist() == [True, True, False, True]
+    assert away_from(windows, others, gap=1).tolist() == [True, True, False, False]
+
+
+@pytest.mark.parametrize("others", [[], [table_of()]])
+def test_with_nothing_to_avoid_all_are_kept(others):
+    assert away_from(table_of(("chr1", 0, 10)), others, gap=300).tolist() == [True]
+    assert away_from(table_of(), [table_of(("chr1", 0, 10))]).tolist() == []
