@@ -15,7 +15,7 @@ from selene_sdk.train_model import logger
 from chromtransfer_plugin import defaults
 from chromtransfer_plugin.checkpoint import Card, make_folder
 from chromtransfer_plugin.dataset import Windows
-from chromtransfer_plugin.device import pick_device
+from chromtransfer_plugin.device import available_cores, pick_device
 from chromtransfer_plugin.errors import (
     ChromTransferError,
     keyword_names,
@@ -124,7 +124,7 @@ class TrainModel(selene_sdk.train_model.TrainModel):
             max_steps,
             report_stats_every_n_steps=1,
             output_dir=output_dir,
-            cpu_n_threads=cpu_n_threads or len(os.sched_getaffinity(0)),
+            cpu_n_threads=cpu_n_threads or available_cores(),
             use_scheduler=False,
             deterministic=deterministic,
             logging_verbosity=logging_verbosity,
