@@ -58,14 +58,13 @@ def _selene_weights(checkpoint: str, model: ChromTransfer) -> Iterator[str]:
     """Yield a plain state-dict file of our checkpoint, for Selene's loader.
 
     Selene assigns weights by position, or silently not at all; here they are first loaded by name, and any
-    misfit is an error.
+    misfit is an error. The file then has the tensors in the order of the model, not of the checkpoint.
     """
     folder = find_checkpoint(checkpoint)
-    tensors = read_weights(folder, read_card(folder))
-    load_state(model, tensors, str(folder))
+    load_state(model, read_weights(folder, read_card(folder)), str(folder))
     with tempfile.TemporaryDirectory() as temporary:
         path = os.path.join(temporary, "state_dict.pth")
-        torch.save(tensors, path)
+        torch.save(model.state_dict(), path)
         yield path
 
 
