@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -214,8 +215,16 @@ def test_the_executable_ends_with_code_1_and_one_line(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_code_and_configs_and_nothing_else(tmp_path):
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, ROOT]
+def test_the_wheel_holds_code_and_configs_and_no_by_products(tmp_path):
+    source = tmp_path / "source"
+    big = shutil.ignore_patterns(".venv", ".git", "build", "demo", "runs", ".*_cache")
+    shutil.copytree(
+        ROOT, source, ignore=lambda folder, names: big(folder, names) if Path(folder) == ROOT else []
+    )
+    (source / "configs/example/genome.fa.gz.fai").write_text("")  # what using the example leaves there
+    (source / "configs/example/genome.fa.gz.genome-cache").mkdir(exist_ok=True)
+    (source / "configs/example/genome.fa.gz.genome-cache/codes").write_text("")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, source]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0 and "hatchling" in done.stderr:
         pytest.skip("pip cannot get hatchling here, so no wheel can be built")
