@@ -165,6 +165,10 @@ class TrainModel(selene_sdk.train_model.TrainModel):
     def _criterion(self, given: torch.nn.Module, sampler: RegionSampler) -> torch.nn.Module:
         """Use the YAML's loss, unless the task needs another: exclusive classes, or balanced weights."""
         if sampler.activation == "softmax":
+            if self.settings.balanced:
+                raise ChromTransferError(
+                    "train_model: `balanced` weights are for a binary task, not for `classes`."
+                )
             return criterion_for("softmax")
         return balanced_loss(sampler.windows("train").targets) if self.settings.balanced else given
 
