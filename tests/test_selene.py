@@ -109,6 +109,8 @@ def test_training_writes_selenes_files_with_the_right_numbers(folder, finetuned,
 
 
 def test_losses_are_logged_as_selene_does(folder, finetuned):
+    from chromtransfer_plugin.selene import RegionSampler
+
     for run in ("pretrain", "finetune"):
         out = folder / "runs" / run
         history = pd.read_csv(out / "history.csv")
@@ -118,7 +120,17 @@ def test_losses_are_logged_as_selene_does(folder, finetuned):
         validation = pd.read_csv(out / "selene_sdk.train_model.validation.txt", sep="\t")
         assert list(validation.columns) == ["loss", "average_precision", "roc_auc"]
         np.testing.assert_allclose(validation["loss"], history["validation_loss"])
-        assert validation["roc_auc"].between(0, 1).all()
+        # The row of the best epoch holds the scores of the model that was kept.
+        example = folder / "configs/example"
+        data, label = ("pretrain", "open") if run == "pretrain" else ("HEPG2", "HEPG2")
+        windows = RegionSampler(str(example / "genome.fa"), str(example / f"{data}.csv"), label).windows(
+            "validate"
+        )
+        logits = predict_logits(load_model(out).model, windows.codes)
+        best = validation.iloc[int(history.index[history["best"]][-1])]
+        assert best["roc_auc"] == pytest.approx(roc_auc_score(windows.targets, logits), abs=1e-6)
+        precision = average_precision_score(windows.targets, probabilities(logits))
+        assert best["average_precision"] == pytest.approx(precision, abs=1e-6)
 
 
 def test_selenes_checkpoint_holds_the_weights_of_ours(folder, finetuned):
