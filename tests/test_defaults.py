@@ -174,3 +174,38 @@ def test_every_file_begins_with_a_sentence():
         assert first.startswith("# ")
         assert first.endswith((".", ").")), name
     assert len(FILES) >= 10
+
+
+# --- docs/selene.md --------------------------------------------------------------------------------------
+
+
+def test_the_documentation_names_every_key_and_no_other_default():
+    from chromtransfer_plugin.selene import AnalyzeSequences, EvaluateModel, RegionSampler, TrainModel
+
+    text = (CONFIGS.parent / "docs" / "selene.md").read_text()
+    given_by_selene = {"model", "criterion", "data_sampler", "loss_criterion", "optimizer_class"}
+    given_by_selene |= {"optimizer_kwargs", "output_dir", "deterministic"}
+    keys = set(Training.model_fields) - {"lr"} | set(Architecture.model_fields)
+    for function in (
+        AnalyzeSequences,
+        EvaluateModel,
+        RegionSampler,
+        TrainModel,
+        AnalyzeSequences.get_predictions,
+    ):
+        keys |= keyword_names(function, given_by_selene)
+    assert {key for key in keys if f"`{key}`" not in text} == set()
+    for name, protocol in (
+        ("pretrain", PRETRAIN),
+        ("finetune", FINETUNE),
+        ("scratch", SCRATCH),
+        ("frozen", FROZEN),
+    ):
+        trunk = "frozen" if protocol.trainable == "head" else "trained"
+        numbers = (
+            f"{protocol.lr:f}".rstrip("0"),
+            protocol.batch_size,
+            protocol.max_epochs,
+            protocol.patience or "none",
+        )
+        assert "| ".join([f"| `{name}` ", *(f"{n} " for n in numbers), f"{trunk} |"]) in text

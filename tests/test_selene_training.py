@@ -134,7 +134,7 @@ def test_a_frozen_trunk_with_balanced_weights(server, folder):
     source = ChromTransfer(width=0.125, bn_momentum=0.3, head=(4,), head_bn=False)
     source.train()(torch.rand(4, 4, 100))
     save_model(source, folder / "source", Card(architecture=source.architecture, outputs=["open"]))
-    changes = {"protocol: pretrain": "protocol: frozen, pretrained: source, balanced: True"}
+    changes = {"protocol: pretrain": "protocol: frozen, pretrained: source, balanced: True, adam_eps: 0.001"}
     done = train(server, folder, "frozen", changes)
     assert done.code == 0, done.err
     model, card = load_model(folder / "frozen")
@@ -143,6 +143,8 @@ def test_a_frozen_trunk_with_balanced_weights(server, folder):
     settings = card.training["settings"]
     assert (settings["trainable"], settings["trunk_bn"], settings["balanced"]) == ("head", "eval", True)
     assert "142 tensors transferred, 4 new, 4 trainable" in done.out
+    state = torch.load(folder / "frozen/best_model.pth.tar", weights_only=True)
+    assert [group["eps"] for group in state["optimizer"]["param_groups"]] == [0.001]
 
 
 CRASH = """

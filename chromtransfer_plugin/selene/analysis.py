@@ -72,6 +72,14 @@ def _selene_weights(checkpoint: str, model: ChromTransfer) -> Iterator[str]:
 _GIVEN_BY_SELENE = {"model", "criterion", "data_sampler", "output_dir"}
 
 
+def _use_cuda(device: str) -> bool:
+    """Turn a device into Selene's flag; Selene itself always takes the current CUDA device."""
+    picked = pick_device(device)
+    if picked.type == "cuda" and picked.index is not None:
+        torch.cuda.set_device(picked)
+    return picked.type == "cuda"
+
+
 def _check_model(where: str, model: torch.nn.Module) -> None:
     if not isinstance(model, ChromTransfer):
         raise ChromTransferError(f"{where}: expected a ChromTransfer network, got {type(model).__name__}.")
@@ -85,7 +93,7 @@ class EvaluateModel(selene_sdk.evaluate_model.EvaluateModel):
     trained_model_path : str
         Our checkpoint folder (``best_model`` of a training run).
     batch_size : int
-    device : {"auto", "cpu", "cuda"}
+    device : {"auto", "cpu", "cuda", "cuda:N"}
 
     Notes
     -----
@@ -128,7 +136,7 @@ class EvaluateModel(selene_sdk.evaluate_model.EvaluateModel):
                 weights,
                 output_dir,
                 batch_size=batch_size,
-                use_cuda=pick_device(device).type == "cuda",
+                use_cuda=_use_cuda(device),
                 **({"metrics": metrics} if metrics else {}),
             )
 
@@ -154,7 +162,7 @@ class AnalyzeSequences(selene_sdk.predict.model_predict.AnalyzeSequences):
     reference_sequence : Genome
         ``!obj:chromtransfer_plugin.selene.Genome {input_path: ...}``.
     batch_size : int
-    device : {"auto", "cpu", "cuda"}
+    device : {"auto", "cpu", "cuda", "cuda:N"}
 
     Notes
     -----
@@ -191,7 +199,7 @@ class AnalyzeSequences(selene_sdk.predict.model_predict.AnalyzeSequences):
                 sequence_length,
                 features or card.outputs,
                 batch_size=batch_size,
-                use_cuda=pick_device(device).type == "cuda",
+                use_cuda=_use_cuda(device),
                 reference_sequence=reference_sequence,
                 write_mem_limit=write_mem_limit,
             )

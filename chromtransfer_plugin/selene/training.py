@@ -109,6 +109,8 @@ class TrainModel(selene_sdk.train_model.TrainModel):
         if not output_dir:
             raise ChromTransferError("train_model: give a top-level `output_dir` in the YAML file.")
         self.settings = training_settings(protocol, float(optimizer_kwargs["lr"]), settings, data_sampler)
+        if "eps" in optimizer_kwargs:  # the Adam of our model file, not another one named in the YAML file
+            optimizer_kwargs = {**optimizer_kwargs, "eps": self.settings.adam_eps}
         make_folder(Path(output_dir))
         self.torch_device = pick_device(device)
         self._check_outputs(model, data_sampler)
