@@ -14,6 +14,7 @@ import pandas as pd
 import pysam
 import pytest
 import torch
+from kipoi_cases import make_checkpoint
 from selene_cases import SeleneServer, write_example
 
 from chromtransfer_plugin.selene import compat
@@ -162,7 +163,7 @@ def test_selenes_own_trainer_and_sampler_train_our_network_and_resume(folder):
         assert loss.between(0.1, 5).all()
 
 
-# --- faults of Selene that docs/selene.md names; there is no work-around for them ----------------------------
+# --- faults of Selene that docs/selene.md names; there is no work-around for them ----------------------
 
 
 @pytest.mark.parametrize(
@@ -199,3 +200,41 @@ def test_scientific_notation_needs_a_point_in_selenes_yaml():
     from selene_sdk.utils.config import load
 
     assert load("[1e-3, 1.0e-3, 0.001]") == ["1e-3", 0.001, 0.001]
+
+
+# --- Kipoi: what tests/test_kipoi.py does not show -------------------------------------------------------
+
+
+@pytest.fixture
+def kipoi_home(tmp_path, monkeypatch) -> Path:
+    """A home folder for the configuration file that importing Kipoi writes."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_kipoi_still_looks_for_expectations_in_the_working_folder(kipoi_home, monkeypatch):
+    import kipoi.cli.main
+
+    from chromtransfer_plugin.kipoi import compat as kipoi_compat
+    from chromtransfer_plugin.kipoi.export import export_model
+
+    model = export_model(make_checkpoint(kipoi_home / "run"), "tiny", kipoi_home / "zoo")
+    monkeypatch.chdir(kipoi_home)
+    monkeypatch.setattr(kipoi_compat, "anchor_expectation", lambda *_: None)
+    with pytest.raises(FileNotFoundError, match=r"expect\.h5"):
+        kipoi.cli.main.cli_test("test", [str(model), "--source=dir"])
+
+
+def test_kipoi_still_cannot_replace_a_parquet_file(kipoi_home):
+    from kipoi.writers import ParquetFileBatchWriter
+
+    from chromtransfer_plugin.errors import ChromTransferError
+    from chromtransfer_plugin.kipoi import ChromTransferModel  # noqa: F401  (applies the work-arounds)
+
+    path = kipoi_home / "out.parquet"
+    path.write_text("an earlier result")
+    with pytest.raises(ChromTransferError, match="exists already and Kipoi cannot replace it"):
+        ParquetFileBatchWriter(str(path))
+    writer = ParquetFileBatchWriter.__new__(ParquetFileBatchWriter)
+    with pytest.raises(FileExistsError):
+        ParquetFileBatchWriter.__init__.__wrapped__(writer, str(path))
