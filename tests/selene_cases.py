@@ -145,6 +145,7 @@ def small_config(name: str, **changes: str) -> str:
         "class_args: {", "class_args: {width: 0.125, bn_momentum: 0.3, "
     )
     text = text.replace("lr: 0.000005", "lr: 0.002")  # two epochs are to change something
+    text = text.replace("device: auto,", "device: auto, cpu_n_threads: 1,")
     text = re.sub(r"max_epochs: \d+", "max_epochs: 2", text)
     text = re.sub(r"batch_size: \d+", "batch_size: 16", text)
     return edited(text, changes)
