@@ -26,7 +26,7 @@ from chromtransfer_plugin.onehot import one_hot
 from chromtransfer_plugin.plots import LogoPanel, demo_figure
 from chromtransfer_plugin.predict import predict_logits, probabilities
 from chromtransfer_plugin.regions import region_ids, write_bed
-from chromtransfer_plugin.simulate import SimulatedData, simulate
+from chromtransfer_plugin.simulate import SimulatedData, planted_mask, simulate
 
 LINES = ("HEPG2", "K562")
 TOP = 50  # windows with the highest predicted probability that are attributed
@@ -63,7 +63,7 @@ def run_demo(out: Path, seed: int) -> None:
         "This demonstration uses SIMULATED data: its scores say nothing about real genomes.", bold=True
     )
     data = simulate(out / "data", seed=seed)
-    _train(out, seed)
+    _train(out)
     genome = Genome(data.genome)
     results = [_line_result(out, data, genome, line) for line in LINES]
     figure = out / "figure.png"
@@ -78,8 +78,8 @@ def run_demo(out: Path, seed: int) -> None:
     click.echo(table.to_string(index=False))
     click.echo(f"\ntable       {out / 'results.json'}")
     click.echo(f"figure      {figure}")
-    click.echo(f"Kipoi       {out / 'kipoi'}, predictions in {out}/LINE.predictions.tsv")
-    click.echo(f"Selene runs {out / 'pretrain'}, {out}/LINE-finetuned, {out}/LINE-scratch")
+    click.echo(f"Kipoi       {out / 'kipoi'}, predictions in {out}/LINE/predictions.tsv")
+    click.echo(f"Selene runs {out / 'pretrain'}, {out}/LINE/finetuned, {out}/LINE/scratch")
     click.echo(f"done in {time.time() - started:.0f} s")
 
 
@@ -92,13 +92,14 @@ def _clear(out: Path) -> None:
     make_folder(out)
 
 
-def _train(out: Path, seed: int) -> None:
+def _train(out: Path) -> None:
     yamls = configs_folder().resolve() / "demo"
-    run("selene_sdk", str(yamls / "pretrain.yml"), cwd=out, log=out / "pretrain.log", SEED=str(seed))
+    run("selene_sdk", str(yamls / "pretrain.yml"), cwd=out, log=out / "pretrain.log")
     for line in LINES:
+        make_folder(out / line)
         for kind in ("finetune", "scratch"):
-            log = out / f"{line}-{kind}.log"
-            run("selene_sdk", str(yamls / f"{kind}.yml"), cwd=out, log=log, SEED=str(seed), LINE=line)
+            log = out / line / f"{kind}.log"
+            run("selene_sdk", str(yamls / f"{kind}.yml"), cwd=out / line, log=log, LINE=line)
 
 
 def _line_result(out: Path, data: SimulatedData, genome: Genome, line: str) -> LineResult:
@@ -106,13 +107,13 @@ def _line_result(out: Path, data: SimulatedData, genome: Genome, line: str) -> L
     test = windows.take(windows.table["chrom"].isin(TEST_CHROMOSOMES).to_numpy())
     predictions = {
         "pre-trained": _predict(out / "pretrain", test),
-        "from scratch": _predict(out / f"{line}-scratch", test),
+        "from scratch": _predict(out / f"{line}/scratch", test),
         "fine-tuned": _through_kipoi(out, data, line, test),
     }
     top = test.take(np.argsort(-predictions["fine-tuned"], kind="stable")[:TOP])
-    model, _ = load_model(out / f"{line}-finetuned")
+    model, _ = load_model(out / f"{line}/finetuned")
     scores = gradient_x_input(model, one_hot(top.codes))
-    planted = planted_bases(data.sites, top.table, line)
+    planted = planted_mask(data.sites, top.table, [line])
     recovery = motif_recovery(scores, planted)
     return LineResult(line, test.targets[:, 0], predictions, recovery, _panel(data, line, top, scores))
 
@@ -125,50 +126,26 @@ def _predict(run_folder: Path, windows: Windows) -> np.ndarray:
 def _through_kipoi(out: Path, data: SimulatedData, line: str, test: Windows) -> np.ndarray:
     """Export the fine-tuned model, test it and predict with the official ``kipoi`` command."""
     run(
-        "chromtransfer", "export", f"{line}-finetuned", "--name", line, "--out", "kipoi",
+        "chromtransfer", "export", f"{line}/finetuned", "--name", line, "--out", "kipoi",
         "--genome", "data/genome.fa", "--intervals", f"data/{line}.csv", cwd=out,
     )  # fmt: skip
-    run("kipoi", "test", line, "--source=dir", cwd=out / "kipoi", log=out / f"{line}-kipoi-test.log")
-    write_bed(test.table.assign(name=region_ids(test.table)), out / f"{line}.test.bed")
+    run("kipoi", "test", line, "--source=dir", cwd=out / "kipoi", log=out / line / "kipoi-test.log")
+    write_bed(test.table.assign(name=region_ids(test.table)), out / line / "test.bed")
     arguments = json.dumps(
-        {"intervals_file": f"{line}.test.bed", "fasta_file": str(data.genome.relative_to(out))}
+        {"intervals_file": f"{line}/test.bed", "fasta_file": str(data.genome.relative_to(out))}
     )
     run(
         "kipoi", "predict", f"kipoi/{line}", "--source=dir", f"--dataloader_args={arguments}", "--keep_metadata",
-        "-o", f"{line}.predictions.tsv", cwd=out, log=out / f"{line}-kipoi-predict.log",
+        "-o", f"{line}/predictions.tsv", cwd=out, log=out / line / "kipoi-predict.log",
     )  # fmt: skip
-    table = pd.read_csv(out / f"{line}.predictions.tsv", sep="\t")
+    table = pd.read_csv(out / line / "predictions.tsv", sep="\t")
     column = next(name for name in table.columns if name.startswith("preds"))
     return table[column].to_numpy()
 
 
-def planted_bases(sites: pd.DataFrame, table: pd.DataFrame, group: str) -> np.ndarray:
-    """Mark the bases of each window that belong to a planted site of a group.
-
-    Parameters
-    ----------
-    sites : pandas.DataFrame
-        ``chrom, start, end`` (0-based half-open) and ``group``.
-    table : pandas.DataFrame
-        ``chrom, start, end`` of N windows of one length L.
-    group : str
-
-    Returns
-    -------
-    numpy.ndarray (N, L) bool
-    """
-    starts, ends = table["start"].to_numpy(), table["end"].to_numpy()
-    mask = np.zeros((len(table), int(ends[0] - starts[0])), dtype=bool)
-    chosen = sites[sites["group"] == group]
-    for chrom, start, end in zip(chosen["chrom"], chosen["start"], chosen["end"], strict=True):
-        for row in np.flatnonzero((table["chrom"] == chrom) & (starts < end) & (ends > start)):
-            mask[row, max(0, start - starts[row]) : end - starts[row]] = True
-    return mask
-
-
 def _panel(data: SimulatedData, line: str, top: Windows, scores: np.ndarray) -> LogoPanel:
     """Choose the window among the top ones whose line-specific sites carry the largest share of attribution."""
-    planted = planted_bases(data.sites, top.table, line)
+    planted = planted_mask(data.sites, top.table, [line])
     share = (np.abs(scores) * planted).sum(axis=1) / np.abs(scores).sum(axis=1)
     best = int(share.argmax())
     chrom = str(top.table["chrom"].iloc[best])

@@ -72,11 +72,10 @@ def run_reproduction(
     funnel = pretraining_regions(data, genome, out / "data" / "pretrain.csv", seed)
     times = {}
     environment = {"GENOME": str((data / GENOME).resolve()), "DATA": str(data.resolve())}
-    times["pretrain"] = stage(yamls / "pretrain.yml", out, "pretrain", **environment)
+    times["pretrain"] = stage(yamls / "pretrain.yml", out / "pretrain", **environment)
     for line in lines:
-        for kind in ("finetune", "scratch"):
-            name = f"{line}-{kind.replace('finetune', 'finetuned')}"
-            times[name] = stage(yamls / f"{kind}.yml", out, name, LINE=line, **environment)
+        for yaml, name in (("finetune.yml", "finetuned"), ("scratch.yml", "scratch")):
+            times[f"{line}/{name}"] = stage(yamls / yaml, out / line / name, LINE=line, **environment)
     scores = [score for line in lines for score in line_scores(data, out, genome, line)]
     write_report(out, scores, funnel, times, time.time() - started)
     return scores
@@ -136,18 +135,22 @@ def pretraining_regions(data: Path, genome: Genome, path: Path, seed: int) -> di
     }
 
 
-def stage(yaml: Path, out: Path, name: str, **environment: str) -> float:
-    """Run one YAML file with the official executable unless its result exists; return its seconds."""
-    finished = out / name / "seconds.json"
+def stage(yaml: Path, folder: Path, **environment: str) -> float:
+    """Run one YAML file with the official executable unless its result exists; return its seconds.
+
+    It runs in the parent of ``folder``, which is the output folder that the YAML file names.
+    """
+    finished = folder / "seconds.json"
     if finished.is_file():
-        click.echo(f"{name}: finished before, kept")
+        click.echo(f"{folder}: finished before, kept")
         return float(json.loads(finished.read_text()))
     if not yaml.is_file():
         raise ChromTransferError(
             f"{yaml}: no such YAML file (--configs needs pretrain, finetune and scratch.yml)."
         )
     started = time.time()
-    run("selene_sdk", str(yaml), cwd=out, log=out / f"{name}.log", **environment)
+    make_folder(folder.parent)
+    run("selene_sdk", str(yaml), cwd=folder.parent, log=folder.with_suffix(".log"), **environment)
     seconds = time.time() - started
     with atomic_path(finished) as temporary:
         Path(temporary).write_text(json.dumps(seconds))
@@ -161,8 +164,8 @@ def line_scores(data: Path, out: Path, genome: Genome, line: str) -> Iterator[Sc
     truth = windows.targets[:, 0]
     folders = {
         "pre-trained, used as it is": "pretrain",
-        "from scratch": f"{line}-scratch",
-        "fine-tuned": f"{line}-finetuned",
+        "from scratch": f"{line}/scratch",
+        "fine-tuned": f"{line}/finetuned",
     }
     for label, name in folders.items():
         model, card = load_model(find_checkpoint(out / name))

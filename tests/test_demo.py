@@ -3,28 +3,10 @@
 import json
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from click.testing import CliRunner
 
 from chromtransfer_plugin.cli import main
-from chromtransfer_plugin.demo import planted_bases
-
-
-def test_planted_bases_marks_sites_of_the_group_clipped_to_the_window() -> None:
-    sites = pd.DataFrame(
-        {
-            "chrom": ["chr1", "chr1", "chr2", "chr1"],
-            "start": [100, 118, 103, 105],
-            "end": [104, 125, 106, 107],
-            "group": ["HEPG2", "HEPG2", "HEPG2", "K562"],
-        }
-    )
-    table = pd.DataFrame({"chrom": ["chr1", "chr2"], "start": [102, 100], "end": [122, 120]})
-    mask = planted_bases(sites, table, "HEPG2")
-    assert mask.shape == (2, 20)
-    assert [*mask[0].nonzero()[0]] == [0, 1, 16, 17, 18, 19]
-    assert [*mask[1].nonzero()[0]] == [3, 4, 5]
 
 
 def test_demo_never_deletes_a_folder_that_is_not_its_own(tmp_path: Path) -> None:
