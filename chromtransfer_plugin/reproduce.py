@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import click
 import numpy as np
 import pandas as pd
 
-from chromtransfer_plugin.checkpoint import find_checkpoint, load_model, make_folder
+from chromtransfer_plugin.checkpoint import load_model, make_folder
 from chromtransfer_plugin.commands import run
 from chromtransfer_plugin.configs_folder import configs_folder
 from chromtransfer_plugin.constants import CELL_LINES, TEST_CHROMOSOMES
@@ -20,7 +20,14 @@ from chromtransfer_plugin.dataset import load_windows
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.files import atomic_path
 from chromtransfer_plugin.genome import Genome
-from chromtransfer_plugin.metrics import auroc, average_precision, binary_metrics, bootstrap_interval
+from chromtransfer_plugin.metrics import (
+    Interval,
+    auroc,
+    average_precision,
+    binary_metrics,
+    bootstrap_difference,
+    bootstrap_interval,
+)
 from chromtransfer_plugin.predict import predict_logits, probabilities
 from chromtransfer_plugin.regions import read_regions, region_ids, write_csv
 from chromtransfer_plugin.tiles import away_from, genome_tiles
@@ -76,8 +83,12 @@ def run_reproduction(
     for line in lines:
         for yaml, name in (("finetune.yml", "finetuned"), ("scratch.yml", "scratch")):
             times[f"{line}/{name}"] = stage(yamls / yaml, out / line / name, LINE=line, **environment)
-    scores = [score for line in lines for score in line_scores(data, out, genome, line)]
-    write_report(out, scores, funnel, times, time.time() - started)
+    scores, gains = [], {}
+    for line in lines:
+        truth, predictions = line_predictions(data, out, genome, line)
+        scores += [score(line, model, truth, predicted) for model, predicted in predictions.items()]
+        gains[line] = bootstrap_difference(truth, predictions["fine-tuned"], predictions["from scratch"])
+    write_report(out, scores, gains, funnel, times, time.time() - started)
     return scores
 
 
@@ -157,26 +168,26 @@ def stage(yaml: Path, folder: Path, **environment: str) -> float:
     return seconds
 
 
-def line_scores(data: Path, out: Path, genome: Genome, line: str) -> Iterator[Score]:
-    """Score every model on the test windows given for a line."""
+def line_predictions(
+    data: Path, out: Path, genome: Genome, line: str
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """0/1 labels (N,) of the test windows given for a line, and every model's probabilities (N,)."""
     windows, _ = load_windows(genome, data / "regions" / "test" / f"{line}.csv", positive=line)
     windows = windows.take(windows.table["chrom"].isin(TEST_CHROMOSOMES).to_numpy())
-    truth = windows.targets[:, 0]
     folders = {
         "pre-trained, used as it is": "pretrain",
         "from scratch": f"{line}/scratch",
         "fine-tuned": f"{line}/finetuned",
     }
+    predictions = {}
     for label, name in folders.items():
-        model, card = load_model(find_checkpoint(out / name))
-        predicted = probabilities(predict_logits(model, windows.codes), card.activation)[:, 0]
-        yield score(line, label, truth, predicted)
+        model, card = load_model(out / name)
+        predictions[label] = probabilities(predict_logits(model, windows.codes), card.activation)[:, 0]
     paper = data / "paper_scores" / f"{line}.csv"
     if paper.is_file():
         published = pd.read_csv(paper).set_index("region")["score"]
-        yield score(
-            line, "published by the authors", truth, published.loc[region_ids(windows.table)].to_numpy()
-        )
+        predictions["published by the authors"] = published.loc[region_ids(windows.table)].to_numpy()
+    return windows.targets[:, 0], predictions
 
 
 def score(line: str, model: str, truth: np.ndarray, predicted: np.ndarray) -> Score:
@@ -195,7 +206,12 @@ def score(line: str, model: str, truth: np.ndarray, predicted: np.ndarray) -> Sc
 
 
 def write_report(
-    out: Path, scores: list[Score], funnel: dict[str, int], times: dict[str, float], seconds: float
+    out: Path,
+    scores: list[Score],
+    gains: dict[str, Interval],
+    funnel: dict[str, int],
+    times: dict[str, float],
+    seconds: float,
 ) -> None:
     """Write ``report.json`` and ``report.md``."""
     run_record = json.loads((out / "pretrain" / "run.json").read_text())
@@ -206,6 +222,7 @@ def write_report(
         "device": run_record["device"],
         "versions": run_record["versions"],
         "scores": [s._asdict() for s in scores],
+        "auroc_gain_of_fine_tuning": {line: gain._asdict() for line, gain in gains.items()},
         "histories": {name: _history(out / name) for name in times},
     }
     with atomic_path(out / "report.json") as temporary:
@@ -247,6 +264,9 @@ def markdown(facts: dict[str, Any]) -> str:
             f"{_with(s.average_precision, s.average_precision_interval)} | {s.f1_positive:.3f} | "
             f"{_with(s.f1_weighted, s.f1_weighted_interval)} |"
         )
+    text += ["", "| line | AUROC, fine-tuned minus from scratch [95 %, paired] |", "|---|---|"]
+    for line, gain in facts["auroc_gain_of_fine_tuning"].items():
+        text.append(f"| {line} | {_with(gain['estimate'], (gain['low'], gain['high']))} |")
     text += [
         "",
         f"Device: {facts['device']}. Versions: "

@@ -95,12 +95,14 @@ def test_score_has_the_metrics_and_their_intervals() -> None:
         },
         "seconds": {"pretrain": 90.0},
         "scores": [result],
+        "auroc_gain_of_fine_tuning": {"K562": {"estimate": 0.05, "low": -0.01, "high": 0.1}},
         "device": "cpu",
         "versions": {"python": "3"},
     }
     text = markdown(facts)
     assert "| supplied rows | 12,345 |" in text
     assert "| pretrain | 4 (2) | 0.500 | 100 | 1.5 min |" in text
+    assert "| K562 | 0.050 [-0.010, 0.100] |" in text
     assert f"| {result.auroc:.3f} [{result.auroc_interval[0]:.3f}, " in text
 
 
