@@ -3,8 +3,8 @@
 The simulation keeps the structure of the ChromTransfer data (spec 2.1 and 2.2) at toy size. Windows of 600 bp
 lie on six contigs of a genome with varying GC content, depleted CpG, soft-masked repeats and runs of N. Open
 windows carry sites of a few motifs shared by all open chromatin; the positives of a cell line carry that
-line's own motifs as well. Some closed windows carry one shared site as a decoy, so a single motif does not
-give the label away. Motifs are JASPAR 2022 matrices (CC BY 4.0) read from the installed ``pyjaspar``.
+line's own motifs as well. Some closed windows carry sites as decoys, so a single motif does not give the
+label away. Motifs are JASPAR 2022 matrices (CC BY 4.0) read from the installed ``pyjaspar``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,19 +22,8 @@ from numpy.typing import NDArray
 from chromtransfer_plugin.constants import WINDOW
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.files import atomic_path
+from chromtransfer_plugin.simulate_background import Codes, background, lay_out
 
-Codes: TypeAlias = NDArray[np.uint8]
-
-# Share of the windows per contig; chr2 and chr3 are the test chromosomes of the paper, and get 30 % here so
-# that the small line sets still give a usable test estimate.
-CONTIG_SHARES: Mapping[str, float] = {
-    "chr1": 0.22,
-    "chr2": 0.16,
-    "chr3": 0.14,
-    "chr4": 0.18,
-    "chr5": 0.16,
-    "chr6": 0.14,
-}
 # JASPAR names, with the odds that a site is of that motif. All open windows share the same three motifs, but
 # constitutive ones are rather promoter-like, and ones that are open in few tissues rather enhancer-like.
 CONSTITUTIVE_MOTIFS: Mapping[str, float] = {
@@ -48,10 +37,6 @@ LINE_MOTIFS: Mapping[str, Mapping[str, float]] = {
     "K562": {"GATA1": 0.6, "TAL1::TCF3": 0.4},
 }
 
-_SEGMENT = 2_000  # bp of constant expected GC
-_MEAN_GC, _SD_GC = 0.43, 0.05
-_N_EDGE, _N_GAP = 1_000, 1_500  # bp of N at both contig ends, and of the gap in its middle
-_FLANK_MIN, _FLANK_MAX = 100, 500  # bp between two windows
 _CENTRAL = 300  # bp around the window centre that receive sites
 # Fewest and most sites: shared ones in constitutively open windows, shared ones in windows open through a
 # line's motifs, and sites of those motifs.
@@ -78,7 +63,7 @@ class SimulatedData:
         TSV of ``sites``.
     sites : DataFrame
         Columns chrom, start, end (0-based half-open), strand, motif (JASPAR name) and group: ``shared``, a
-        cell line, or ``decoy`` (a shared motif in a closed window). In genome order, never overlapping.
+        cell line, or ``decoy`` (any site in a closed window). In genome order, never overlapping.
     """
 
     folder: Path
@@ -159,16 +144,17 @@ def simulate(
     n_line_positives, n_line_other_open, n_line_closed : int
         Windows of each line labelled ``<LINE>``, ``<LINE>_NEG`` and ``Negative``.
     decoy_rate : float
-        Share of closed windows that carry one site of a shared motif.
+        A closed window carries up to two sites of shared motifs, each with this probability.
     line_motif_rate : float
-        Share of open pre-training windows that also carry a site of one line's motif, as windows open in
-        other tissues do. Such windows are never a ``_NEG`` of that line.
+        Share of open pre-training windows that are open through a line's motifs, as windows open in related
+        tissues are. They are never a ``_NEG`` of that line.
+    noise_rate : float
+        Share of windows whose sequence misleads: open ones without a site, closed ones with the sites of an
+        open one, positives of a line without its motifs. It keeps the best possible AUROC below 1.
     gc_preference : float
         How strongly open windows prefer GC-rich background: log odds per standard deviation of GC.
     site_draws : int
         Each site is the best of this many draws from its matrix: bound sites are better than chance ones.
-    noise_rate : float
-        Share of windows with the sites of the wrong class.
 
     Returns
     -------
@@ -186,13 +172,14 @@ def simulate(
         "n_line_other_open": n_line_other_open,
         "n_line_closed": n_line_closed,
     }
-    _check(counts, {"decoy_rate": decoy_rate, "line_motif_rate": line_motif_rate})
+    rates = _Rates(decoy_rate, line_motif_rate, noise_rate)
+    _check({**counts, "site_draws": site_draws}, rates)
     rng = np.random.default_rng(seed)
     n_windows = n_open + n_closed + n_line_positives * len(LINE_MOTIFS)
-    windows, gaps = _lay_out(n_windows, rng)
-    genome, masked = _background(windows, gaps, rng)
+    windows, gaps = lay_out(n_windows, rng)
+    genome, masked = background(windows, gaps, rng)
     windows["role"] = _roles(windows, genome, counts, gc_preference, rng)
-    sites = _place_sites(windows, decoy_rate, line_motif_rate, noise_rate, rng)
+    sites = _place_sites(windows, rates, rng)
     _write_sites(genome, sites, site_draws, rng)
     closed = _pick(windows.index[windows["role"] == "closed"], n_line_closed, rng)
     labels = {
@@ -258,90 +245,24 @@ def planted_mask(
     return mask
 
 
-def _check(counts: Mapping[str, int], rates: Mapping[str, float]) -> None:
+class _Rates(NamedTuple):
+    decoy: float
+    line_motif: float
+    noise: float
+
+
+def _check(counts: Mapping[str, int], rates: _Rates) -> None:
     for name, count in counts.items():
         if count < 1:
             raise ChromTransferError(f"simulate: {name} must be at least 1, got {count}.")
-    for name, rate in rates.items():
+    for name, rate in rates._asdict().items():
         if not 0 <= rate <= 1:
-            raise ChromTransferError(f"simulate: {name} must lie between 0 and 1, got {rate}.")
+            raise ChromTransferError(f"simulate: {name}_rate must lie between 0 and 1, got {rate}.")
     if counts["n_line_closed"] > counts["n_closed"]:
         raise ChromTransferError(
             f"simulate: n_line_closed ({counts['n_line_closed']}) are drawn from the closed windows, of "
             f"which there are only {counts['n_closed']}; raise n_closed."
         )
-
-
-def _lay_out(n_windows: int, rng: np.random.Generator) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Windows (columns chrom, start, end), and where the run of N in the middle of each contig starts."""
-    per_contig = np.diff(np.rint(np.cumsum([0.0, *CONTIG_SHARES.values()]) * n_windows).astype(int))
-    frames, gaps = [], {}
-    for contig, n in zip(CONTIG_SHARES, per_contig, strict=True):
-        steps = WINDOW + rng.integers(_FLANK_MIN, _FLANK_MAX + 1, size=n)
-        start = _N_EDGE + _FLANK_MAX + np.cumsum(steps) - WINDOW
-        middle = n // 2
-        gaps[contig] = int(start[middle]) if n else _N_EDGE
-        start[middle:] += _N_GAP + _FLANK_MIN
-        frames.append(pd.DataFrame({"chrom": contig, "start": start, "end": start + WINDOW}))
-    return pd.concat(frames, ignore_index=True), gaps
-
-
-def _background(
-    windows: pd.DataFrame, gaps: Mapping[str, int], rng: np.random.Generator
-) -> tuple[dict[str, Codes], dict[str, NDArray[np.bool_]]]:
-    """Sequence without motifs and the soft mask of every contig."""
-    genome, masked = {}, {}
-    ends = windows.groupby("chrom")["end"].max()
-    family = _markov(np.array([0.55]), 300, rng)[0]  # one ancestral element, pasted with mutations
-    for contig in CONTIG_SHARES:
-        length = int(ends.get(contig, 0)) + _FLANK_MAX + _N_EDGE
-        n_segments = -(-length // _SEGMENT)
-        noise = rng.normal(size=n_segments)
-        # A moving average makes neighbouring segments alike, as isochores are.
-        smooth = np.convolve(noise, np.ones(8) / np.sqrt(8), mode="same")
-        gc = np.clip(_MEAN_GC + _SD_GC * smooth, 0.3, 0.62)
-        codes = _markov(gc, _SEGMENT, rng).ravel()[:length]
-        mask = _paste_repeats(codes, family, rng)
-        for run in (slice(0, _N_EDGE), slice(gaps[contig], gaps[contig] + _N_GAP), slice(-_N_EDGE, None)):
-            codes[run] = 4
-            mask[run] = False
-        genome[contig], masked[contig] = codes, mask
-    return genome, masked
-
-
-def _markov(gc: NDArray[np.float64], length: int, rng: np.random.Generator) -> Codes:
-    """One first-order Markov chain of ``length`` bases per value of ``gc``; shape (len(gc), length)."""
-    ratio = np.ones((4, 4))  # observed over expected dinucleotides, strand-symmetric as in vertebrates
-    ratio[1, 2] = 0.25  # CpG
-    ratio[1, 0] = ratio[3, 2] = 1.25  # CpA and TpG, what CpG decays to
-    ratio[0, 0] = ratio[3, 3] = 1.15  # ApA and TpT
-    base = np.stack([1 - gc, gc, gc, 1 - gc], axis=1) / 2
-    transition = base[:, None, :] * ratio
-    cumulative = np.cumsum(transition / transition.sum(axis=2, keepdims=True), axis=2)[:, :, :3]
-    rows = np.arange(len(gc))
-    codes = np.empty((len(gc), length), dtype=np.uint8)
-    codes[:, 0] = rng.integers(0, 4, size=len(gc))
-    for i in range(1, length):
-        draw = rng.random(len(gc))
-        codes[:, i] = (draw[:, None] > cumulative[rows, codes[:, i - 1]]).sum(axis=1)
-    return codes
-
-
-def _paste_repeats(codes: Codes, family: Codes, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Paste diverged copies of one element and microsatellites in place; return what to soft-mask."""
-    mask = np.zeros(len(codes), dtype=bool)
-    for start in rng.integers(0, max(1, len(codes) - 400), size=len(codes) // 3_000):
-        if rng.random() < 0.7:
-            copy = family[: int(rng.integers(80, len(family) + 1))].copy()
-            mutated = rng.random(len(copy)) < 0.15
-            copy[mutated] = rng.integers(0, 4, size=int(mutated.sum()))
-            if rng.random() < 0.5:
-                copy = 3 - copy[::-1]
-        else:
-            copy = np.resize(rng.integers(0, 4, size=int(rng.integers(1, 5))), int(rng.integers(20, 60)))
-        codes[start : start + len(copy)] = copy
-        mask[start : start + len(copy)] = True
-    return mask
 
 
 def _roles(
@@ -370,22 +291,21 @@ def _roles(
     return roles
 
 
-def _grammar(
-    role: str, decoy_rate: float, line_motif_rate: float, noise_rate: float, rng: np.random.Generator
-) -> list[tuple[str, str]]:
+def _grammar(role: str, rates: _Rates, rng: np.random.Generator) -> list[tuple[str, str]]:
     """(motif, group) of the sites to plant into one window."""
 
     def draw(motifs: Mapping[str, float], least_most: tuple[int, int], group: str) -> list[tuple[str, str]]:
         size = int(rng.integers(least_most[0], least_most[1] + 1))
         return [(str(name), group) for name in rng.choice(list(motifs), p=list(motifs.values()), size=size)]
 
-    if rng.random() < noise_rate:
-        # Labels in real data are never all right; without this a perfect score would be possible.
-        return [] if role == "open" else draw(CONSTITUTIVE_MOTIFS, _CONSTITUTIVE, "decoy")
+    if rng.random() < rates.noise:
+        if role == "open":
+            return []
+        return draw(CONSTITUTIVE_MOTIFS, _CONSTITUTIVE, "decoy" if role == "closed" else "shared")
     if role == "closed":
-        n = int(rng.binomial(2, decoy_rate))
+        n = int(rng.binomial(2, rates.decoy))
         return draw(CONSTITUTIVE_MOTIFS, (n, n), "decoy")
-    if role == "open" and rng.random() < line_motif_rate:
+    if role == "open" and rng.random() < rates.line_motif:
         role = str(rng.choice(list(LINE_MOTIFS)))
     if role == "open":
         return draw(CONSTITUTIVE_MOTIFS, _CONSTITUTIVE, "shared")
@@ -393,17 +313,11 @@ def _grammar(
     return [sites[i] for i in rng.permutation(len(sites))]
 
 
-def _place_sites(
-    windows: pd.DataFrame,
-    decoy_rate: float,
-    line_motif_rate: float,
-    noise_rate: float,
-    rng: np.random.Generator,
-) -> pd.DataFrame:
+def _place_sites(windows: pd.DataFrame, rates: _Rates, rng: np.random.Generator) -> pd.DataFrame:
     """Positions, strands and motifs of all sites, without overlaps."""
     rows = []
     for window, chrom, start, role in windows[["chrom", "start", "role"]].itertuples():
-        planned = _grammar(role, decoy_rate, line_motif_rate, noise_rate, rng)
+        planned = _grammar(role, rates, rng)
         widths = [jaspar_matrix(name).shape[1] for name, _ in planned]
         left = start + (WINDOW - _CENTRAL) // 2
         # Sorted draws from the space left over, shifted by the sites before: uniform and never overlapping.

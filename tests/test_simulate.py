@@ -13,8 +13,9 @@ from chromtransfer_plugin.constants import TEST_CHROMOSOMES
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.onehot import encode, reverse_complement_codes
 from chromtransfer_plugin.simulate import (
+    CONSTITUTIVE_MOTIFS,
+    ENHANCER_MOTIFS,
     LINE_MOTIFS,
-    SHARED_MOTIFS,
     SimulatedData,
     jaspar_matrix,
     planted_mask,
@@ -59,6 +60,7 @@ def test_same_seed_same_bytes_other_seed_other_bytes(data: SimulatedData, tmp_pa
         assert (tmp_path / "other" / name).read_bytes() != first
 
 
+@pytest.mark.filterwarnings("ignore:Zero motifs")
 def test_jaspar_matrices_are_the_classical_ones() -> None:
     ctcf = jaspar_matrix("CTCF")
     assert ctcf.shape == (4, 19)
@@ -110,24 +112,43 @@ def test_table_on_disk_is_the_planted_truth(data: SimulatedData) -> None:
     assert set(written["group"]) == {"shared", "decoy", *LINE_MOTIFS}
 
 
-def test_labels_follow_the_grammar(data: SimulatedData) -> None:
+def test_labels_follow_the_grammar(tmp_path: Path) -> None:
+    data = simulate(tmp_path, noise_rate=0.0, **SMALL)
     pretrain = table(data.pretrain)
     assert pretrain["label"].value_counts().to_dict() == {"open": 300, "closed": 300}
     groups = pd.Series(groups_inside(pretrain, data.sites))
     is_open = pretrain["label"] == "open"
     assert all("shared" in g and "decoy" not in g for g in groups[is_open])
+    through_line = groups[is_open].map(lambda g: bool(g & set(LINE_MOTIFS))).mean()
+    assert through_line == pytest.approx(0.6, abs=0.09)  # three standard errors
     assert all(g <= {"decoy"} for g in groups[~is_open])
-    assert 0 < sum(bool(g) for g in groups[~is_open]) < 300
+    with_decoy = groups[~is_open].map(bool).mean()
+    assert with_decoy == pytest.approx(1 - 0.8**2, abs=0.09)
     for line, path in data.lines.items():
         regions = table(path)
         expected = {line: 60, f"{line}_NEG": 60, "Negative": 30}
         assert regions["label"].value_counts().to_dict() == expected
         groups = pd.Series(groups_inside(regions, data.sites))
-        assert all({line, "shared"} <= g for g in groups[regions["label"] == line])
+        assert all(g == {line, "shared"} for g in groups[regions["label"] == line])
         others = groups[regions["label"] == f"{line}_NEG"]
         assert all("shared" in g and line not in g for g in others)
         assert any(g - {"shared"} for g in others)  # some are open through the other line's motifs
         assert all(g <= {"decoy"} for g in groups[regions["label"] == "Negative"])
+
+
+def test_noise_plants_what_misleads(tmp_path: Path) -> None:
+    data = simulate(tmp_path, noise_rate=1.0, **SMALL)
+    assert set(data.sites["group"]) == {"decoy", "shared"}
+    pretrain = table(data.pretrain)
+    planted = planted_mask(data.sites, pretrain).sum(axis=1)
+    is_open = (pretrain["label"] == "open").to_numpy()
+    assert (planted[is_open] == 0).all()
+    assert (planted[~is_open] >= 5 * 9).all()  # at least five sites of at least 9 bp
+    for line, path in data.lines.items():
+        regions = table(path)
+        positives = regions[regions["label"] == line]
+        assert len(positives) == 60
+        assert all(g == {"shared"} for g in groups_inside(positives, data.sites))
 
 
 def test_sets_share_windows_as_in_the_paper(data: SimulatedData) -> None:
@@ -207,8 +228,10 @@ def test_planted_mask_by_hand() -> None:
     [
         ({"n_open": 0}, "n_open must be at least 1, got 0"),
         ({"decoy_rate": 1.5}, "decoy_rate must lie between 0 and 1, got 1.5"),
+        ({"noise_rate": -0.1}, "noise_rate must lie between 0 and 1, got -0.1"),
+        ({"site_draws": 0}, "site_draws must be at least 1, got 0"),
         ({"n_line_closed": 301}, "only 300; raise n_closed"),
-        ({"n_line_other_open": 300}, "n_line_other_open is 300, but only"),
+        ({"n_line_other_open": 400}, "n_line_other_open is 400, but only"),
     ],
 )
 def test_impossible_settings_are_named_and_write_nothing(tmp_path: Path, wrong: dict, message: str) -> None:
@@ -218,7 +241,7 @@ def test_impossible_settings_are_named_and_write_nothing(tmp_path: Path, wrong: 
 
 
 def test_motif_names_are_in_jaspar() -> None:
-    for motifs in (SHARED_MOTIFS, *LINE_MOTIFS.values()):
+    for motifs in (CONSTITUTIVE_MOTIFS, ENHANCER_MOTIFS, *LINE_MOTIFS.values()):
         assert sum(motifs.values()) == pytest.approx(1)
         for name in motifs:
             assert 9 <= jaspar_matrix(name).shape[1] <= 19
