@@ -40,7 +40,7 @@ LINE_MOTIFS: Mapping[str, Mapping[str, float]] = {
 _CENTRAL = 300  # bp around the window centre that receive sites
 # Fewest and most sites: shared ones in constitutively open windows, shared ones in windows open through a
 # line's motifs, and sites of those motifs.
-_CONSTITUTIVE, _BESIDE_LINE, _OF_LINE = (5, 8), (2, 3), (3, 4)
+_CONSTITUTIVE, _BESIDE_LINE, _OF_LINE = (6, 9), (2, 3), (4, 6)
 _FASTA_LINE = 60
 _BASES = np.frombuffer(b"ACGTN", dtype=np.uint8)
 
@@ -118,14 +118,14 @@ def simulate(
     seed: int = 1,
     n_open: int = 3_000,
     n_closed: int = 3_000,
-    n_line_positives: int = 320,
-    n_line_other_open: int = 220,
-    n_line_closed: int = 260,
+    n_line_positives: int = 200,
+    n_line_other_open: int = 140,
+    n_line_closed: int = 140,
     decoy_rate: float = 0.2,
     line_motif_rate: float = 0.6,
     gc_preference: float = 0.3,
-    site_draws: int = 3,
-    noise_rate: float = 0.03,
+    site_draws: int = 8,
+    noise_rate: float = 0.02,
 ) -> SimulatedData:
     """Write a simulated genome, its labelled windows and the planted motif sites.
 
