@@ -36,7 +36,7 @@ def gradient_x_input(
     """Gradient of one model output with respect to the one-hot input, times that input, per base.
 
     It is the gradient at the observed base; a base that is N scores 0. This is tangermeme's ``saliency``
-    without its gradient correction, as in the paper (spec 5.1).
+    without its gradient correction, as in the paper.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Binary classification metrics as the paper reports them, intervals and calibration (spec 2.4, 3.2)."""
+"""Binary classification metrics as the paper reports them, intervals and calibration."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class BinaryMetrics:
     average_precision : float
         On probabilities.
     average_precision_calls : float
-        On the 0/1 calls: the paper's "AUPRC" of 0.40-0.74 (spec section 0 item 7).
+        On the 0/1 calls: the paper's "AUPRC" of 0.40-0.74.
     auprc_davis_goadrich : float
         Interpolated area under the precision-recall curve, the one of the authors' table and of R's PRROC.
     f1_positive, f1_negative : float
         Per class; 0 where the class is neither called nor present.
     f1_weighted : float
-        Mean of the two weighted by class size: the paper's "overall F1" (spec section 0 item 8).
+        Mean of the two weighted by class size: the paper's "overall F1".
     f1_macro : float
         Plain mean of the two.
     accuracy : float
@@ -111,7 +111,7 @@ def binary_metrics(y_true: ArrayLike, probability: ArrayLike, threshold: float =
     probability : array-like, shape (N,)
         Probability of label 1, in [0, 1].
     threshold : float
-        A probability strictly above it is a positive call, as in the released tables (spec 3.2).
+        A probability strictly above it is a positive call, as in the released tables.
 
     Returns
     -------

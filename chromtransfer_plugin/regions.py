@@ -123,7 +123,7 @@ def read_regions(
     ----------
     path : str or Path
         BED (3 or more columns), narrowPeak, or the paper's CSV without a header
-        (``chrom:start-end,label``; spec 4.1); plain, gzip or bgzip.
+        (``chrom:start-end,label``); plain, gzip or bgzip.
     genome : Genome, optional
         If given, rows on unknown contigs, off their contig, or of nothing but N are dropped.
     width : int or None
@@ -150,8 +150,8 @@ def read_regions(
         If the file is missing, empty, binary or no region file, or no row is left; with ``strict`` for
         the first bad row.
     """
-    if width is not None and width < 1:
-        raise ChromTransferError(f"read_regions: width is {width}, expected at least 1 bp, or None.")
+    _check_whole("width", width, 1, "at least 1 bp")
+    _check_whole("label_column", label_column, 0, "a column counted from 1, 0 for no labels")
     if center not in ("auto", "midpoint", "summit"):
         raise ChromTransferError(f"read_regions: center is '{center}', expected auto, midpoint or summit.")
     rows = parse_rows(Path(path), format, label_column)
@@ -178,6 +178,14 @@ def read_regions(
     else:
         reasons.mark(start < 0, _OFF)
     return _finish(path, rows, reasons, start, end, strict)
+
+
+def _check_whole(name: str, value: Any, least: int, meaning: str) -> None:
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if value is not None and (not whole or value < least):
+        raise ChromTransferError(
+            f"read_regions: {name} is {value!r}, expected a whole number, {meaning}, or None."
+        )
 
 
 class _Reasons:

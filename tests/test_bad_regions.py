@@ -162,6 +162,11 @@ def test_bad_options(tmp_path):
     path = write(tmp_path, "a.bed", "chr1\t1\t2")
     for options, fault in [
         ({"width": 0}, "width is 0"),
+        ({"width": 600.5}, "width is 600.5"),
+        ({"width": True}, "width is True"),
+        ({"label_column": -1}, "label_column is -1"),
+        ({"label_column": 4.0}, "label_column is 4.0"),
+        ({"label_column": True}, "label_column is True"),
         ({"center": "left"}, "center is 'left'"),
         ({"format": "gff"}, "format is 'gff'"),
     ]:

@@ -26,7 +26,7 @@ from chromtransfer_plugin.metrics import (
 
 PAPER_SCORES = Path(__file__).resolve().parents[2] / "shared" / "data" / "paper_scores"
 
-# Spec 3.2, fine-tuned models on chr2 and chr3: line -> TP FP FN TN, then AP of the calls, F1 positive,
+# The released prediction tables, fine-tuned models on chr2 and chr3: line -> TP FP FN TN, then AP of the calls, F1 positive,
 # F1 negative, F1 weighted, F1 macro, accuracy. HepG2, K562: the F1s printed in the paper.
 PAPER = {
     "A549": ((845, 325, 1065, 8743), (0.417, 0.5487, 0.9264, 0.8607, 0.7375, 0.8734)),
@@ -123,7 +123,7 @@ def test_davis_goadrich_is_close_to_average_precision_on_many_examples() -> None
 
 
 def test_calibration_error_of_the_released_hepg2_model() -> None:
-    # Spec 3.4: n, mean predicted, observed share per bin; the error is stated as .098 in spec 2.6.
+    # n, mean predicted, observed share per bin, counted once from the released table; the error is .098.
     table = [
         (3564, 0.038, 0.090),
         (1500, 0.145, 0.277),

@@ -85,7 +85,7 @@ def test_parameter_count_with_a_frozen_trunk():
 
 
 def test_parameters_of_each_layer():
-    """Spec 1.3: convolution and batch norm of every unit, in order."""
+    """Counted from the paper: convolution and batch norm of every unit, in order."""
     convs = [m for m in ChromTransfer().trunk.modules() if isinstance(m, nn.Conv1d)]
     wanted = [
         6_464,
@@ -171,7 +171,7 @@ def norm_reference(s: dict, name: str, x: torch.Tensor) -> torch.Tensor:
 
 
 def reference_logits(s: dict[str, torch.Tensor], x: torch.Tensor, hidden: int, head_bn: bool) -> torch.Tensor:
-    """The network of spec 1.3, written down once more without our modules; evaluation mode."""
+    """The network of the paper (Methods, Figure 1), written down once more without our modules; evaluation mode."""
 
     def unit(name: str, x: torch.Tensor) -> torch.Tensor:
         return norm_reference(s, f"{name}.bn", conv_reference(s, f"{name}.conv.conv", x).clamp(min=0))
