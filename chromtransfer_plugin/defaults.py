@@ -6,9 +6,9 @@ The CLI, the YAML files and the Python functions read these objects; nobody else
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class _Settings(BaseModel):
@@ -18,11 +18,12 @@ class _Settings(BaseModel):
 class Architecture(_Settings):
     """Shape of a ChromTransfer network: the trunk is fixed but for its width, the head is free."""
 
-    head: tuple[PositiveInt, ...] = (512, 128)  # paper: pre-trained model
+    # The upper bounds stop a slip of the pen before it asks for terabytes of memory.
+    head: tuple[Annotated[int, Field(ge=1, le=65_536)], ...] = (512, 128)  # paper: pre-trained model
     head_bn: bool = True  # paper text; the released fine-tuned files have none (see HEADS)
-    n_outputs: int = Field(default=1, ge=1)
+    n_outputs: int = Field(default=1, ge=1, le=65_536)
     # multiplies the trunk's channel counts; 1 is the paper's
-    width: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    width: float = Field(default=1.0, gt=0, le=16, allow_inf_nan=False)
     dropout: float = Field(default=0.1, ge=0, lt=1)  # paper
     bn_momentum: float = Field(default=0.01, gt=0, le=1)  # Keras momentum 0.99
     bn_eps: float = Field(default=1e-3, gt=0)  # Keras default

@@ -96,6 +96,23 @@ def test_impossible_settings(bad):
         PRETRAIN.lr = 1.0  # type: ignore[misc]
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"width": 17},
+        {"width": 1e9},
+        {"width": float("nan")},
+        {"n_outputs": 10**9},
+        {"head": (10**9,)},
+        {"head": (0,)},
+    ],
+)
+def test_networks_beyond_any_memory_are_refused_before_they_are_built(bad):
+    with pytest.raises(ValidationError):
+        Architecture(**bad)
+    Architecture(width=16, n_outputs=65_536, head=(65_536,))
+
+
 # --- the YAML files --------------------------------------------------------------------------------------
 
 
