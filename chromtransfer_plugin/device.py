@@ -37,7 +37,8 @@ def pick_device(name: str = "auto") -> torch.device:
         if (device.index or 0) >= n:
             raise ChromTransferError(
                 f"device '{name}' was asked for but this torch ({torch.__version__}) sees {n} CUDA device(s). "
-                "Run `chromtransfer doctor`, or use --device cpu."
+                "Run `chromtransfer doctor`, or choose the CPU: `device: cpu` in a YAML file, "
+                "CHROMTRANSFER_DEVICE=cpu for Kipoi."
             )
     return device
 

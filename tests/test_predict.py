@@ -53,7 +53,10 @@ def test_cuda_never_falls_back_silently(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert pick_device("cuda:1") == torch.device("cuda:1")
-    with pytest.raises(ChromTransferError, match="sees 2 CUDA device"):
+    with pytest.raises(
+        ChromTransferError,
+        match=r"sees 2 CUDA device.*`device: cpu` in a YAML file, CHROMTRANSFER_DEVICE=cpu",
+    ):
         pick_device("cuda:2")
 
 
