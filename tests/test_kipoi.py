@@ -212,6 +212,41 @@ def test_existing_h5_output_is_refused_and_kept(outputs, exported, intervals, fa
     assert existing.read_bytes() == before
 
 
+def test_tsv_output_that_cannot_be_written_is_one_error_line(exported, intervals, fasta, home, tmp_path):
+    (tmp_path / "folder.tsv").mkdir()
+    result = run_kipoi(home, *predict_arguments(exported, intervals, fasta), "-o", tmp_path / "folder.tsv")
+    assert result.returncode == 1
+    assert f"Error: {tmp_path / 'folder.tsv'}: is a folder" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("name", ["TsvBatchWriter", "HDF5BatchWriter", "ParquetFileBatchWriter"])
+def test_every_writer_checks_its_place_first(name, tmp_path, monkeypatch):
+    from kipoi import writers
+
+    from chromtransfer_plugin.kipoi import compat
+
+    compat.apply()
+    writer = getattr(writers, name)
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "folder.out").mkdir()
+    for place, fault in (
+        ("folder.out", "is a folder"),
+        ("file/below.out", "there is no folder"),
+        ("absent/below.out", "there is no folder"),
+    ):
+        with pytest.raises(ChromTransferError, match=f"{tmp_path / place}: .*{fault}"):
+            writer(file_path=str(tmp_path / place))
+    if name == "TsvBatchWriter":
+        writer(str(tmp_path / "file"))  # is replaced
+    else:
+        with pytest.raises(ChromTransferError, match="exists already"):
+            writer(str(tmp_path / "file"))
+    monkeypatch.setattr(compat.os, "access", lambda *_: False)
+    with pytest.raises(ChromTransferError, match="not allowed"):
+        writer(str(tmp_path / "new.out"))
+
+
 @pytest.mark.parametrize(
     ("case", "message"),
     [
@@ -334,8 +369,12 @@ def test_description_names_the_arguments_of_the_loader():
 def test_wrong_arguments_are_named(intervals, fasta):
     from chromtransfer_plugin.kipoi import RegionDataloader
 
-    with pytest.raises(ChromTransferError, match="width is '600'"):
-        RegionDataloader(intervals, fasta, width="600")
+    for width in ("600", True, 0, -600, 600.0):
+        with pytest.raises(ChromTransferError, match=f"'width' is {width!r}, expected a whole number"):
+            RegionDataloader(intervals, fasta, width=width)
+    for size in (0, -1):
+        with pytest.raises(ChromTransferError, match=f"batch_size is {size}, expected at least 1"):
+            next(iter(make_loader(intervals, fasta).batch_iter(batch_size=size)))
     with pytest.raises(ChromTransferError, match="'fasta_file' is missing"):
         RegionDataloader(intervals)
     with pytest.raises(ChromTransferError, match="'intervals_file' is 3"):

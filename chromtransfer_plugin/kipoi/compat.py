@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ def apply() -> None:
     are imported is early enough.
     """
     restore_numpy_names()
-    refuse_existing_outputs()
+    check_outputs()
 
 
 def restore_numpy_names() -> None:
@@ -31,27 +32,41 @@ def restore_numpy_names() -> None:
             setattr(np, old, new)
 
 
-def refuse_existing_outputs() -> None:
-    """Say plainly that an ``.h5`` or ``.parquet`` output exists already.
+def check_outputs() -> None:
+    """Say plainly that an output cannot be written.
 
     ``HDF5BatchWriter`` opens its file in append mode and then fails to create the datasets a second time;
-    ``ParquetFileBatchWriter`` raises FileExistsError. Both end in a traceback. ``.tsv`` is replaced.
+    ``ParquetFileBatchWriter`` raises FileExistsError. Both end in a traceback. ``.tsv`` is replaced. All
+    three end in one for a place that cannot be written to; the last two only after the first predictions.
     """
     from kipoi import writers
 
-    for writer in (writers.HDF5BatchWriter, writers.ParquetFileBatchWriter):
+    for writer, replaces in (
+        (writers.HDF5BatchWriter, False),
+        (writers.ParquetFileBatchWriter, False),
+        (writers.TsvBatchWriter, True),
+    ):
         if not hasattr(writer.__init__, "__wrapped__"):
-            writer.__init__ = _refusing(writer.__init__)
+            writer.__init__ = _checking(writer.__init__, replaces)
 
 
-def _refusing(init: Any) -> Any:
+def _checking(init: Any, replaces: bool) -> Any:
     from functools import wraps
 
     @wraps(init)
     def checked(self: Any, file_path: str, *args: Any, **kwargs: Any) -> None:
-        if Path(file_path).exists():
+        target = Path(file_path)
+        if target.is_dir():
+            raise ChromTransferError(f"{target}: is a folder, expected the name of a file to write.")
+        if not target.parent.is_dir():
+            raise ChromTransferError(f"{target}: cannot be written, there is no folder {target.parent}.")
+        if target.exists() and not replaces:
             raise ChromTransferError(
-                f"{file_path}: exists already and Kipoi cannot replace it. Delete it or choose another name."
+                f"{target}: exists already and Kipoi cannot replace it. Delete it or choose another name."
+            )
+        if not os.access(target if target.exists() else target.parent, os.W_OK):
+            raise ChromTransferError(
+                f"{target}: cannot be written, it is not allowed. Choose another folder."
             )
         init(self, file_path, *args, **kwargs)
 

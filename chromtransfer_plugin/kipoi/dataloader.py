@@ -99,8 +99,10 @@ class RegionDataloader(Dataset):
         fasta_file: str | os.PathLike[str] | None = None,
         width: int = WINDOW,
     ) -> None:
-        if not isinstance(width, int):
-            raise ChromTransferError(f"width is {width!r}, expected a whole number of base pairs.")
+        if isinstance(width, bool) or not isinstance(width, int) or width < 1:
+            raise ChromTransferError(
+                f"dataloader argument 'width' is {width!r}, expected a whole number of base pairs, at least 1."
+            )
         intervals, fasta = _absolute("intervals_file", intervals_file), _absolute("fasta_file", fasta_file)
         genome = Genome(fasta)
         regions = read_regions(intervals, genome, width, label_column=0, drop_only_n=False)
@@ -157,6 +159,8 @@ class RegionDataloader(Dataset):
         **kwargs: Any,
     ) -> Any:
         """Let Kipoi's loader (and its workers) fetch whole batches instead of collating single windows."""
+        if batch_size < 1:
+            raise ChromTransferError(f"batch_size is {batch_size}, expected at least 1 (--batch_size 256).")
         if shuffle:
             return super()._batch_iterable(batch_size, shuffle, num_workers, drop_last, **kwargs)
         batches = _Batches(self, batch_size, drop_last)
