@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+import yaml
 from kipoi_cases import (
     WINDOW,
     break_architecture,
@@ -22,8 +24,9 @@ from kipoi_cases import (
     make_loader,
 )
 
-from chromtransfer_plugin.checkpoint import load_model
+from chromtransfer_plugin.checkpoint import CARD, load_model
 from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.friendly import ChromTransferWarning
 from chromtransfer_plugin.kipoi import export as export_module
 from chromtransfer_plugin.kipoi.example import FLANK, N_RUN
 from chromtransfer_plugin.kipoi.export import export_model
@@ -154,7 +157,7 @@ def test_export_says_what_is_wrong(checkpoint, exported, tmp_path):
         export_model(checkpoint, "m", tmp_path / "file" / "below")
     with pytest.raises(ChromTransferError, match="no such checkpoint"):
         export_model(tmp_path / "absent", "m", tmp_path)
-    for name in ("12", "a/b", "", "..", "-o"):
+    for name in ("12", "a/b", "", "..", "-o", "modèle", "m" * 101):
         with pytest.raises(ChromTransferError, match="model name"):
             export_model(checkpoint, name, tmp_path)
     for damage, message in ((break_weights, "truncated"), (break_architecture, "another architecture")):
@@ -163,6 +166,22 @@ def test_export_says_what_is_wrong(checkpoint, exported, tmp_path):
         with pytest.raises(ChromTransferError, match=message):
             export_model(broken, "m", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_longest_name_is_written(checkpoint, tmp_path):
+    assert export_model(checkpoint, "m" * 100, tmp_path).is_dir()
+
+
+def test_smoke_runs_are_marked(checkpoint, exported, tmp_path):
+    smoke = shutil.copytree(checkpoint, tmp_path / "smoke")
+    card = json.loads((smoke / CARD).read_text())
+    card["training"]["smoke"] = True
+    (smoke / CARD).write_text(json.dumps(card))
+    with pytest.warns(ChromTransferWarning, match="smoke test"):
+        folder = export_model(smoke, "m", tmp_path, doc="Open chromatin.")
+    docs = [yaml.safe_load((f / "model.yaml").read_text())["info"]["doc"] for f in (folder, exported)]
+    assert docs[0].startswith("SMOKE TEST, NOT A TRAINED MODEL. Open chromatin.\n")
+    assert "SMOKE" not in docs[1]
 
 
 def test_export_does_not_import_kipoi(checkpoint, tmp_path):

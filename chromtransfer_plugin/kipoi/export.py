@@ -6,6 +6,7 @@ import re
 import secrets
 import shutil
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version as installed_version
@@ -18,6 +19,7 @@ import chromtransfer_plugin
 from chromtransfer_plugin.checkpoint import CARD, WEIGHTS, Card, find_checkpoint, load_model, make_folder
 from chromtransfer_plugin.constants import SEED, WINDOW
 from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.friendly import ChromTransferWarning
 from chromtransfer_plugin.kipoi.example import write_example, write_expectation
 
 DESCRIPTION = "model.yaml"
@@ -26,6 +28,8 @@ PRECISION = 5  # decimals `kipoi test` compares; float32 sums differ by about 1e
 PINNED = ("torch", "numpy", "pandas", "safetensors", "h5py", "kipoi", "setuptools")
 AUTHORS = ("The chromtransfer-plugin authors",)
 TAGS = ("DNA accessibility",)  # a tag of the public Kipoi collection
+MOST_NAME = 100  # characters; file systems take 255 bytes, of which the temporary folder's mark needs some
+SMOKE = "SMOKE TEST, NOT A TRAINED MODEL. "
 
 
 def export_model(
@@ -82,10 +86,10 @@ def export_model(
     ChromTransferError
         If the name or the checkpoint is unusable, the folder exists, or nothing can be written there.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", name) or name.isdigit():
+    if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", name, re.ASCII) or name.isdigit() or len(name) > MOST_NAME:
         raise ChromTransferError(
-            f"model name '{name}': use letters, digits, '.', '_', '+' and '-', and not digits alone, "
-            "which Kipoi takes for a number."
+            f"model name '{name}': use at most {MOST_NAME} letters (A-Z, a-z), digits, '.', '_', '+' and '-', "
+            "and not digits alone, which Kipoi takes for a number."
         )
     if intervals is not None and genome is None:
         raise ChromTransferError(
@@ -95,6 +99,12 @@ def export_model(
     source = find_checkpoint(checkpoint)
     target = Path(out_dir) / name
     _check_target(target, overwrite)
+    if card.training.get("smoke") is True:
+        warnings.warn(
+            f"{source}: comes from a smoke test and has learnt nothing; {target / DESCRIPTION} says so.",
+            ChromTransferWarning,
+            stacklevel=2,
+        )
     make_folder(target.parent)
     with _replacing(target) as folder:
         for file in (WEIGHTS, CARD):
@@ -123,13 +133,14 @@ def describe(
         f"ChromTransfer network: {card.window} bp of DNA in, {n} probabilit{'y' if n == 1 else 'ies'} out. "
         "Only the plus strand is read. A window without any known base gets NaN."
     )
+    full = f"{doc.strip()}\n{technical}" if doc else technical
     return {
         "defined_as": "chromtransfer_plugin.kipoi.ChromTransferModel",
         "args": {"checkpoint": "."},
         "default_dataloader": loader,
         "info": {
             "authors": [{"name": author} if isinstance(author, str) else dict(author) for author in authors],
-            "doc": f"{doc.strip()}\n{technical}" if doc else technical,
+            "doc": SMOKE + full if card.training.get("smoke") is True else full,
             "cite_as": card.cite_as,
             "license": card.license,
             "trained_on": card.trained_on or "Not stated in the checkpoint's card.",
