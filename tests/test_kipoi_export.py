@@ -182,6 +182,17 @@ def test_smoke_runs_are_marked(checkpoint, exported, tmp_path):
     docs = [yaml.safe_load((f / "model.yaml").read_text())["info"]["doc"] for f in (folder, exported)]
     assert docs[0].startswith("SMOKE TEST, NOT A TRAINED MODEL. Open chromatin.\n")
     assert "SMOKE" not in docs[1]
+    command = [
+        Path(sys.executable).with_name("chromtransfer"),
+        "export",
+        smoke,
+        "--name",
+        "n",
+        "--out",
+        tmp_path,
+    ]
+    result = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert result.stderr.startswith(f"Warning: {smoke}: comes from a smoke test")
 
 
 def test_export_does_not_import_kipoi(checkpoint, tmp_path):
