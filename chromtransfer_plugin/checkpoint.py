@@ -13,7 +13,7 @@ import chromtransfer_plugin
 from chromtransfer_plugin.constants import CITATION, WINDOW
 from chromtransfer_plugin.defaults import Architecture
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.files import atomic_path
+from chromtransfer_plugin.files import atomic_path, make_folder
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +67,10 @@ def sha256(path: Path) -> str:
 
 
 def save_model(model: ChromTransfer, folder: str | Path, card: Card) -> Path:
-    """Write a checkpoint folder; the card is renamed into place last, so a folder with a card is whole.
+    """Write a checkpoint folder.
+
+    The card, which holds the weights' SHA-256, is renamed into place last: a folder left by a kill in between
+    has no card, or one that does not fit its weights, and is refused by :func:`load_model`.
 
     Parameters
     ----------
@@ -95,16 +98,6 @@ def save_model(model: ChromTransfer, folder: str | Path, card: Card) -> Path:
     with atomic_path(folder / CARD) as temporary:
         Path(temporary).write_text(card.model_dump_json(indent=2) + "\n")
     return folder
-
-
-def make_folder(folder: Path) -> None:
-    """Create a folder and its parents, or say plainly why that is impossible."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ChromTransferError(
-            f"{folder}: cannot create this output folder ({error.strerror}). Choose a folder you may write to."
-        ) from error
 
 
 def find_checkpoint(path: str | Path) -> Path:

@@ -63,7 +63,9 @@ def configs_copy(destination: Path) -> None:
 
 @main.command()
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write to.")
-@click.option("--seed", default=SEED, show_default=True, help="Same seed, same files.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=SEED, show_default=True, help="Same seed, same files."
+)
 def simulate(out: Path, seed: int) -> None:
     """Write a small SIMULATED genome with labelled regions and planted motifs."""
     from chromtransfer_plugin.simulate import simulate as simulate_data
@@ -73,9 +75,11 @@ def simulate(out: Path, seed: int) -> None:
 
 @main.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True)
-@click.option("--seed", default=SEED, show_default=True, help="Same seed, same numbers.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=SEED, show_default=True, help="Same seed, same numbers."
+)
 def demo(out: Path, seed: int) -> None:
-    """Run the whole road on simulated data: pre-train, fine-tune, export, predict, explain (about 5 minutes)."""
+    """Run the whole road on simulated data: pre-train, fine-tune, export, predict, explain (about 4 minutes)."""
     from chromtransfer_plugin.demo import run_demo
 
     run_demo(out, seed)
@@ -102,7 +106,7 @@ def demo(out: Path, seed: int) -> None:
     default=None,
     help="Folder with pretrain.yml, finetune.yml and scratch.yml [default: the packaged configs/real].",
 )
-@click.option("--seed", default=SEED, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=SEED, show_default=True)
 def reproduce(data: Path, out: Path, lines: tuple[str, ...], folder: Path | None, seed: int) -> None:
     """Pre-train, fine-tune and test on real labelled regions, with intervals and baselines."""
     from chromtransfer_plugin.reproduce import run_reproduction

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -144,13 +145,33 @@ def load_windows(
     ]
     table = pd.concat([part.table for part in parts], ignore_index=True)
     if positive is not None:
-        where = Regions(table, parts[0].report)
+        where = Regions(table, replace(parts[0].report, path=", ".join(part.report.path for part in parts)))
         targets = labelled(where, [positive] if isinstance(positive, str) else list(positive))[:, None]
     else:
         targets = one_hot_targets(table["label"], list(classes or ()), str(files))
-    codes = genome.extract(table["chrom"].to_numpy(), table["start"].to_numpy(), width)
     report = "\n".join(part.report.summary() for part in parts)
+    once = ~table.duplicated(["chrom", "start"]).to_numpy()
+    if not once.all():
+        check_agreement(table, targets)
+        report += f"\n{(~once).sum()} windows occur again with the same target: used once"
+        table, targets = table[once].reset_index(drop=True), targets[once]
+    codes = genome.extract(table["chrom"].to_numpy(), table["start"].to_numpy(), width)
     return Windows(codes, targets.astype(np.float32), table), report
+
+
+def check_agreement(table: pd.DataFrame, targets: np.ndarray) -> None:
+    """Raise if a window occurs with different targets; ``table`` and ``targets`` have one row per window."""
+    keys = table[["chrom", "start", "end", "label"]].assign(
+        target=targets.argmax(axis=1) + targets.max(axis=1)
+    )
+    kinds = keys.groupby(["chrom", "start"])["target"].nunique()
+    if (kinds > 1).any():
+        chrom, start = kinds[kinds > 1].index[0]
+        labels = sorted(set(keys.loc[(keys["chrom"] == chrom) & (keys["start"] == start), "label"]))
+        raise ChromTransferError(
+            f"regions: {int((kinds > 1).sum())} windows have contradictory labels, e.g. the one at {chrom}:{start} "
+            f"is {' and '.join(labels)}. Keep one label for each window."
+        )
 
 
 def split_windows(
@@ -197,4 +218,9 @@ def split_windows(
                 f"{test_chromosomes} and fold {fold} of {folds} (by {fold_by}) is held out. "
                 "Use fewer folds or fold_by: locus."
             )
+    if len(np.unique(splits.train.targets, axis=0)) < 2:
+        raise ChromTransferError(
+            f"the train set has {splits.train.n} windows of one class only: nothing can be learnt. The other class "
+            f"lies on the test chromosomes {test_chromosomes} or in the validation fold; choose others."
+        )
     return splits

@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 
 from chromtransfer_plugin.attribution import Recovery, gradient_x_input, motif_recovery
-from chromtransfer_plugin.checkpoint import load_model, make_folder
+from chromtransfer_plugin.checkpoint import load_model
 from chromtransfer_plugin.commands import run
 from chromtransfer_plugin.configs_folder import configs_folder
 from chromtransfer_plugin.constants import TEST_CHROMOSOMES
 from chromtransfer_plugin.dataset import Windows, load_windows
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.files import atomic_path
+from chromtransfer_plugin.files import atomic_path, make_folder
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.metrics import auroc
 from chromtransfer_plugin.onehot import one_hot
@@ -29,6 +29,8 @@ from chromtransfer_plugin.regions import region_ids, write_bed
 from chromtransfer_plugin.simulate import SimulatedData, planted_mask, simulate
 
 LINES = ("HEPG2", "K562")
+_MARKER = ".chromtransfer-demo"  # says that the folder was made by a demonstration
+_MADE = ("data", "pretrain", "pretrain.log", *LINES, "kipoi", "figure.png", "results.json")
 TOP = 50  # windows with the highest predicted probability that are attributed
 
 
@@ -84,12 +86,18 @@ def run_demo(out: Path, seed: int) -> None:
 
 
 def _clear(out: Path) -> None:
-    """Remove an earlier demonstration, and nothing else."""
-    marker = out / "data" / "planted_motifs.tsv"
-    if out.exists() and any(out.iterdir()) and not marker.exists():
-        raise ChromTransferError(f"{out}: holds other files; name an empty folder with --out.")
-    shutil.rmtree(out, ignore_errors=True)
+    """Prepare the folder: remove what an earlier demonstration made there, by name, and nothing else."""
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise ChromTransferError(f"{out}: is not a plain folder; name an empty or new one with --out.")
+    if out.exists() and any(out.iterdir()) and not (out / _MARKER).exists():
+        raise ChromTransferError(f"{out}: holds other files; name an empty or new folder with --out.")
     make_folder(out)
+    for name in _MADE:
+        if (out / name).is_dir():
+            shutil.rmtree(out / name)
+        else:
+            (out / name).unlink(missing_ok=True)
+    (out / _MARKER).touch()
 
 
 def _train(out: Path) -> None:

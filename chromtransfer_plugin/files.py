@@ -69,3 +69,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and its parents, or say plainly why that is impossible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ChromTransferError(
+            f"{folder}: cannot create this output folder ({error.strerror}). Choose a folder you may write to."
+        ) from error

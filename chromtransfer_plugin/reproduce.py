@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -12,13 +13,13 @@ import click
 import numpy as np
 import pandas as pd
 
-from chromtransfer_plugin.checkpoint import load_model, make_folder
+from chromtransfer_plugin.checkpoint import load_model
 from chromtransfer_plugin.commands import run
 from chromtransfer_plugin.configs_folder import configs_folder
 from chromtransfer_plugin.constants import CELL_LINES, TEST_CHROMOSOMES
 from chromtransfer_plugin.dataset import load_windows
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.files import atomic_path
+from chromtransfer_plugin.files import atomic_path, make_folder
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.metrics import (
     Interval,
@@ -72,17 +73,19 @@ def run_reproduction(
         Chooses the negative tiles. The YAML files hold the seed of training.
     """
     started = time.time()
-    check_data(data, lines)
     yamls = (folder or configs_folder() / "real").resolve()
+    check_data(data, lines)
+    check_configs(yamls)
     make_folder(out / "data")
     genome = Genome(data / GENOME)
     funnel = pretraining_regions(data, genome, out / "data" / "pretrain.csv", seed)
     times = {}
+    digest = digest_data(data, out / "data" / "pretrain.csv", genome)
     environment = {"GENOME": str((data / GENOME).resolve()), "DATA": str(data.resolve())}
-    times["pretrain"] = stage(yamls / "pretrain.yml", out / "pretrain", **environment)
+    times["pretrain"] = stage(yamls / "pretrain.yml", out / "pretrain", digest, **environment)
     for line in lines:
         for yaml, name in (("finetune.yml", "finetuned"), ("scratch.yml", "scratch")):
-            times[f"{line}/{name}"] = stage(yamls / yaml, out / line / name, LINE=line, **environment)
+            times[f"{line}/{name}"] = stage(yamls / yaml, out / line / name, digest, LINE=line, **environment)
     scores, gains = [], {}
     for line in lines:
         truth, predictions = line_predictions(data, out, genome, line)
@@ -102,8 +105,34 @@ def check_data(data: Path, lines: Sequence[str]) -> None:
             f"--data {data}: {len(missing)} needed file(s) are missing, first: {missing[0]}. "
             "docs/real_data.md says what the folder holds."
         )
-    if not lines:
-        raise ChromTransferError("name at least one cell line with --line.")
+    for line in lines:
+        check_paper_scores(data, line)
+
+
+def check_paper_scores(data: Path, line: str) -> None:
+    """Fail if the optional published scores of a line do not cover its test windows."""
+    path = data / "paper_scores" / f"{line}.csv"
+    if not path.is_file():
+        return
+    table = pd.read_csv(path)
+    if not {"region", "score"} <= set(table.columns):
+        raise ChromTransferError(f"{path}: expected the columns region and score, got {list(table.columns)}.")
+    wanted = region_ids(read_regions(data / "regions" / "test" / f"{line}.csv").table)
+    missing = sorted(set(wanted) - set(table["region"]))
+    if missing:
+        raise ChromTransferError(
+            f"{path}: has no score for {len(missing)} of the test windows, e.g. {missing[0]}. "
+            "Remove the file to leave out the comparison."
+        )
+
+
+def check_configs(yamls: Path) -> None:
+    """Fail before any work if a YAML file is missing."""
+    for name in ("pretrain.yml", "finetune.yml", "scratch.yml"):
+        if not (yamls / name).is_file():
+            raise ChromTransferError(
+                f"{yamls / name}: no such YAML file; --configs needs pretrain.yml, finetune.yml and scratch.yml."
+            )
 
 
 def supplied_regions(data: Path, genome: Genome) -> pd.DataFrame:
@@ -146,26 +175,43 @@ def pretraining_regions(data: Path, genome: Genome, path: Path, seed: int) -> di
     }
 
 
-def stage(yaml: Path, folder: Path, **environment: str) -> float:
+def stage(yaml: Path, folder: Path, data_digest: str, **environment: str) -> float:
     """Run one YAML file with the official executable unless its result exists; return its seconds.
 
     It runs in the parent of ``folder``, which is the output folder that the YAML file names.
+
+    Raises
+    ------
+    ChromTransferError
+        If the folder holds the result of another YAML file, other data or another seed.
     """
-    finished = folder / "seconds.json"
+    digest = hashlib.sha256(yaml.read_bytes())
+    digest.update(json.dumps([data_digest, environment], sort_keys=True).encode())
+    inputs = digest.hexdigest()
+    finished = folder / "finished.json"
     if finished.is_file():
+        record = json.loads(finished.read_text())
+        if record["inputs"] != inputs:
+            raise ChromTransferError(
+                f"{folder}: holds the result of other settings, data or seed; choose another --out, or remove it."
+            )
         click.echo(f"{folder}: finished before, kept")
-        return float(json.loads(finished.read_text()))
-    if not yaml.is_file():
-        raise ChromTransferError(
-            f"{yaml}: no such YAML file (--configs needs pretrain, finetune and scratch.yml)."
-        )
+        return float(record["seconds"])
     started = time.time()
     make_folder(folder.parent)
     run("selene_sdk", str(yaml), cwd=folder.parent, log=folder.with_suffix(".log"), **environment)
     seconds = time.time() - started
     with atomic_path(finished) as temporary:
-        Path(temporary).write_text(json.dumps(seconds))
+        Path(temporary).write_text(json.dumps({"seconds": seconds, "inputs": inputs}))
     return seconds
+
+
+def digest_data(data: Path, pretrain: Path, genome: Genome) -> str:
+    """Hash everything the training reads: the genome, the pre-training set and the supplied regions."""
+    digest = hashlib.sha256(genome.identity.encode())
+    for path in [pretrain, *sorted((data / "regions").rglob("*.csv"))]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def line_predictions(

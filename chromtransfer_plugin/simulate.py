@@ -1,6 +1,6 @@
 """A small simulated genome with labelled regions, so that the demonstration needs no download.
 
-The simulation keeps the structure of the ChromTransfer data (spec 2.1 and 2.2) at toy size. Windows of 600 bp
+The simulation keeps the structure of the ChromTransfer data (paper, Methods) at toy size. Windows of 600 bp
 lie on six contigs of a genome with varying GC content, depleted CpG, soft-masked repeats and runs of N. Open
 windows carry sites of a few motifs shared by all open chromatin; the positives of a cell line carry that
 line's own motifs as well. Some closed windows carry sites as decoys, so a single motif does not give the
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from chromtransfer_plugin.constants import WINDOW
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.files import atomic_path
+from chromtransfer_plugin.files import atomic_path, make_folder
 from chromtransfer_plugin.simulate_background import Codes, background, lay_out
 
 # JASPAR names, with the odds that a site is of that motif. All open windows share the same three motifs, but
@@ -174,6 +174,8 @@ def simulate(
     }
     rates = _Rates(decoy_rate, line_motif_rate, noise_rate)
     _check({**counts, "site_draws": site_draws}, rates)
+    folder = Path(out_dir)
+    _refuse_foreign(folder)
     rng = np.random.default_rng(seed)
     n_windows = n_open + n_closed + n_line_positives * len(LINE_MOTIFS)
     windows, gaps = lay_out(n_windows, rng)
@@ -186,8 +188,7 @@ def simulate(
         line: _line_labels(line, windows, sites, closed, n_line_other_open, rng) for line in LINE_MOTIFS
     }
 
-    folder = Path(out_dir)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     data = SimulatedData(
         folder=folder,
         genome=folder / "genome.fa",
@@ -249,6 +250,16 @@ class _Rates(NamedTuple):
     decoy: float
     line_motif: float
     noise: float
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Do not overwrite somebody's genome or regions; an earlier simulation has the table of planted sites."""
+    names = ["genome.fa", "pretrain.csv", *(f"{line}.csv" for line in LINE_MOTIFS)]
+    found = [name for name in names if (folder / name).exists()]
+    if found and not (folder / "planted_motifs.tsv").exists():
+        raise ChromTransferError(
+            f"{folder}: holds {', '.join(found)}, not from a simulation; name another folder with --out."
+        )
 
 
 def _check(counts: Mapping[str, int], rates: _Rates) -> None:

@@ -1,6 +1,6 @@
 """Which windows train, validate and test: by chromosome or by locus, never by random neighbours.
 
-Windows of one locus overlap (in the paper's sets up to 40 % of consecutive ones do; spec 2.2), so a random
+Windows of one locus overlap (in the paper's sets up to 40 % of consecutive ones do), so a random
 split puts the same bases on both sides. Every function here gives the same answer for a row whatever the
 order of the rows.
 """
@@ -35,7 +35,7 @@ def by_chromosome(
     table : DataFrame
         With column chrom; n rows.
     test, validation : sequence of str or None
-        Chromosomes of each split, the rest trains. The paper tests on chr2 and chr3 (spec 2.1).
+        Chromosomes of each split, the rest trains. The paper tests on chr2 and chr3.
 
     Returns
     -------
@@ -136,7 +136,7 @@ def k_folds(
     table : DataFrame
         With columns chrom, start, end; n rows.
     k : int
-        Number of folds, 2 or more. The paper uses 3 (spec 2.3).
+        Number of folds, 2 or more. The paper uses 3.
     by : {"chromosome", "locus"}
         What must not be divided.
     gap : int
@@ -161,7 +161,7 @@ def k_folds(
         raise ChromTransferError(
             f"k_folds: fold {len(sizes)} would be empty, {k} folds need at least {k} "
             f"{'loci' if by == 'locus' else 'chromosomes'} and there are {len(sizes)} ({_present(table)}). "
-            f"Use fewer folds{'' if by == 'locus' else ' or by=locus'}."
+            f"Use fewer folds{'' if by == 'locus' else ' or fold by locus (YAML: `fold_by: locus`)'}."
         )
     order = np.random.default_rng(seed).permutation(len(sizes)) if by == "locus" else np.arange(len(sizes))
     return _greedy(sizes, order, k)[group]

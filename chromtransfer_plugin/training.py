@@ -14,12 +14,12 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from chromtransfer_plugin.checkpoint import Card, load_model, make_folder, save_model
+from chromtransfer_plugin.checkpoint import Card, load_model, save_model
 from chromtransfer_plugin.dataset import Windows, batches, epoch_order
 from chromtransfer_plugin.defaults import PREDICT_BATCH, Training
 from chromtransfer_plugin.device import describe, evaluating, pick_device
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.files import atomic_path
+from chromtransfer_plugin.files import atomic_path, make_folder
 from chromtransfer_plugin.models.chromtransfer import ChromTransfer
 from chromtransfer_plugin.resume import load_state_file, save_state_file
 from chromtransfer_plugin.transfer import set_trainable, train_mode
@@ -109,7 +109,9 @@ class Trainer:
     settings : Training
         Hyper-parameters (see :mod:`~chromtransfer_plugin.defaults`).
     criterion : nn.Module
-        ``criterion(logits, targets)`` -> mean loss.
+        ``criterion(logits, targets)`` -> mean loss that is minimised.
+    validation_criterion : nn.Module or None
+        Loss of the validation; default: the same. Class weights belong in ``criterion`` only, as in Keras.
     output_dir : path
         Receives ``history.csv``, ``best_model/`` and, while the run is unfinished, ``resume.safetensors``.
     card : Card
@@ -137,6 +139,7 @@ class Trainer:
         card: Card,
         seed: int,
         device: str = "auto",
+        validation_criterion: nn.Module | None = None,
         optimizer: torch.optim.Optimizer | None = None,
         max_steps: int | None = None,
         bf16: bool = False,
@@ -145,6 +148,7 @@ class Trainer:
         make_folder(self.output_dir)
         self.device = pick_device(device)
         self.model, self.criterion = model.to(self.device), criterion.to(self.device)
+        self.validation_criterion = validation_criterion or self.criterion
         self.train, self.validation, self.settings = train, validation, settings
         self.card, self.seed, self.max_steps, self.bf16 = card, seed, max_steps, bf16
         set_trainable(model, settings.trainable)
@@ -208,7 +212,7 @@ class Trainer:
                 if self.max_steps is not None and self.step >= self.max_steps:
                     break
         rate = seen / (time.perf_counter() - started)
-        evaluation = evaluate(self.model, self.validation, self.criterion)
+        evaluation = evaluate(self.model, self.validation, self.validation_criterion)
         penalty = l2_penalty(self.model, self.settings.l2)
         lr = self.optimizer.param_groups[0]["lr"]
         epoch = Epoch(index + 1, self.step, total / seen, evaluation.loss, penalty, lr, rate, False)

@@ -19,6 +19,7 @@ class TransferReport(NamedTuple):
     transferred: list[str]
     new: list[str]
     trainable: list[str]
+    smoke: bool = False  # the source comes from a smoke test
 
     def summary(self) -> str:
         """Several lines for the log: counts, then the names."""
@@ -37,7 +38,7 @@ class TransferReport(NamedTuple):
 def transfer_trunk(source: ChromTransfer, target: ChromTransfer) -> list[str]:
     """Copy the trunk's weights and statistics, bit for bit; the target's head is left as it is.
 
-    The cut is at global average pooling (paper; spec 1.6), so the last convolution is transferred.
+    The cut is at global average pooling (paper), so the last convolution is transferred.
 
     Returns
     -------
@@ -71,7 +72,7 @@ def train_mode(model: nn.Module, trainable: str, trunk_bn: str) -> None:
 
     A frozen trunk runs in evaluation mode: its batch-norm statistics do not move and it has no dropout.
     ``trunk_bn="eval"`` with a trainable trunk fixes the statistics but keeps learning gamma and beta,
-    without trunk dropout, as the project's early models did (spec 1.7).
+    without trunk dropout, as an option of the authors' example script does.
     """
     model.train()
     if isinstance(model, ChromTransfer) and (trainable == "head" or trunk_bn == "eval"):
@@ -91,7 +92,7 @@ def fine_tuning_model(
         A freshly initialised network; changed in place.
     trainable : {"full", "head"}
     """
-    source, _ = load_model(checkpoint)
+    source, card = load_model(checkpoint)
     transferred = transfer_trunk(source, target)
     set_trainable(target, trainable)
     names = list(target.state_dict())
@@ -100,4 +101,5 @@ def fine_tuning_model(
         transferred=transferred,
         new=[name for name in names if name not in set(transferred)],
         trainable=[name for name, p in target.named_parameters() if p.requires_grad],
+        smoke=bool(card.training.get("smoke")),
     )

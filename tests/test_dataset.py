@@ -243,3 +243,27 @@ def test_away_from_several_tables_keeps_the_order_of_rows():
 def test_with_nothing_to_avoid_all_are_kept(others):
     assert away_from(table_of(("chr1", 0, 10)), others, gap=300).tolist() == [True]
     assert away_from(table_of(), [table_of(("chr1", 0, 10))]).tolist() == []
+
+
+def test_a_window_with_contradictory_labels_is_refused_and_a_repeated_one_used_once(tmp_path: Path) -> None:
+    genome = Genome(write_fasta(tmp_path / "g.fa", {"chr1": "ACGT" * 1_000}))
+    rows = ["chr1:0-600,open", "chr1:600-1200,closed", "chr1:1200-1800,open"]
+    first = write_lines(tmp_path, "a.csv", *rows)
+    again = write_lines(tmp_path, "b.csv", rows[0], "chr1:1800-2400,closed")
+    windows, report = load_windows(genome, [first, again], positive="open")
+    assert windows.table["start"].tolist() == [0, 600, 1200, 1800]
+    assert windows.targets[:, 0].tolist() == [1, 0, 1, 0]
+    assert "1 windows occur again with the same target: used once" in report
+    other = write_lines(tmp_path, "c.csv", "chr1:600-1200,open")
+    with pytest.raises(
+        ChromTransferError, match=r"1 windows have contradictory labels.*chr1:600 is closed and open"
+    ):
+        load_windows(genome, [first, other], positive="open")
+
+
+def test_a_training_set_of_one_class_is_refused(tmp_path: Path) -> None:
+    genome = Genome(write_fasta(tmp_path / "g.fa", dict.fromkeys(("chr1", "chr2", "chr4"), "ACGT" * 1000)))
+    rows = ["chr2:0-600,open", "chr1:0-600,closed", "chr4:0-600,closed", "chr4:600-1200,closed"]
+    windows, _ = load_windows(genome, write_lines(tmp_path, "a.csv", *rows), positive="open")
+    with pytest.raises(ChromTransferError, match="one class only"):
+        split_windows(windows, test_chromosomes=["chr2"], folds=2)

@@ -7,6 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from chromtransfer_plugin.cli import main
+from chromtransfer_plugin.demo import _clear
+from chromtransfer_plugin.errors import ChromTransferError
 
 
 def test_demo_never_deletes_a_folder_that_is_not_its_own(tmp_path: Path) -> None:
@@ -15,6 +17,31 @@ def test_demo_never_deletes_a_folder_that_is_not_its_own(tmp_path: Path) -> None
     assert result.exit_code == 1
     assert "holds other files" in result.output
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_demo_replaces_only_what_it_made(tmp_path: Path) -> None:
+    (tmp_path / ".chromtransfer-demo").touch()
+    (tmp_path / "thesis.tex").write_text("years of work")
+    (tmp_path / "pretrain").mkdir()
+    (tmp_path / "pretrain" / "history.csv").write_text("old")
+    _clear(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".chromtransfer-demo", "thesis.tex"]
+
+
+def test_demo_into_a_file_or_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "link").symlink_to(tmp_path)
+    for name in ("file", "link"):
+        with pytest.raises(ChromTransferError, match="not a plain folder"):
+            _clear(tmp_path / name)
+
+
+@pytest.mark.parametrize("command", ["demo", "simulate"])
+def test_negative_seed_is_refused_before_anything_is_touched(tmp_path: Path, command: str) -> None:
+    result = CliRunner().invoke(main, [command, "--out", str(tmp_path / "new"), "--seed", "-1"])
+    assert result.exit_code == 2
+    assert "seed" in result.output
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.slow

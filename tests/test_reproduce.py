@@ -20,6 +20,7 @@ from chromtransfer_plugin.reproduce import (
     markdown,
     pretraining_regions,
     score,
+    stage,
 )
 
 DATA = Path(os.environ.get("CHROMTRANSFER_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -72,6 +73,37 @@ def test_pretraining_set(folder: Path) -> None:
 def test_missing_files_are_named(folder: Path) -> None:
     (folder / "regions" / "test" / "MCF7.csv").unlink()
     with pytest.raises(ChromTransferError, match=r"1 needed file\(s\) are missing.*MCF7\.csv"):
+        check_data(folder, ["K562"])
+
+
+def test_a_stage_of_other_inputs_is_never_taken_for_this_one(tmp_path: Path) -> None:
+    yaml = tmp_path / "pretrain.yml"
+    yaml.write_text("lr: 0.001")
+    folder = tmp_path / "out" / "pretrain"
+    commands = []
+
+    def fake_run(program: str, *arguments: str, cwd: Path, log: Path, **environment: str) -> None:
+        commands.append((program, *arguments))
+        folder.mkdir(parents=True, exist_ok=True)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("chromtransfer_plugin.reproduce.run", fake_run)
+        stage(yaml, folder, "data", LINE="K562")
+        stage(yaml, folder, "data", LINE="K562")
+        assert commands == [("selene_sdk", str(yaml))]  # the second time it was kept
+        for digest, line in (("other data", "K562"), ("data", "HEPG2")):
+            with pytest.raises(ChromTransferError, match="other settings, data or seed"):
+                stage(yaml, folder, digest, LINE=line)
+        yaml.write_text("lr: 0.01")
+        with pytest.raises(ChromTransferError, match="other settings, data or seed"):
+            stage(yaml, folder, "data", LINE="K562")
+
+
+def test_published_scores_must_cover_the_test_windows(folder: Path) -> None:
+    scores = folder / "paper_scores" / "K562.csv"
+    scores.parent.mkdir()
+    scores.write_text("region,label,score\nchr1:20000-20600,0,0.5\n")
+    with pytest.raises(ChromTransferError, match=r"no score for 1 of the test windows, e\.g\. chr1:"):
         check_data(folder, ["K562"])
 
 

@@ -13,7 +13,7 @@ import torch
 from selene_cases import SeleneServer, edited, small_config, write_example
 from sklearn.metrics import roc_auc_score
 
-from chromtransfer_plugin.checkpoint import Card, load_model, save_model
+from chromtransfer_plugin.checkpoint import Card, load_model, read_card, save_model
 from chromtransfer_plugin.dataset import epoch_order
 from chromtransfer_plugin.models.chromtransfer import ChromTransfer
 from chromtransfer_plugin.onehot import encode, one_hot
@@ -203,6 +203,9 @@ def test_smoke_mode_cuts_the_run(server, folder):
     done = train(server, folder, "smoke", {"max_epochs: 2": "max_epochs: 50"}, CHROMTRANSFER_SMOKE="1")
     assert done.code == 0, done.err
     assert "CHROMTRANSFER_SMOKE is set: two epochs on 256 windows" in done.err
+    card = read_card(folder / "smoke" / "best_model")
+    assert card.training["smoke"] is True
+    assert card.trained_on.startswith("SMOKE TEST, not a trained model.")
     assert len(pd.read_csv(folder / "smoke/history.csv")) == 2
     record = json.loads((folder / "smoke/run.json").read_text())
     assert record["settings"]["max_epochs"] == 2

@@ -245,3 +245,13 @@ def test_motif_names_are_in_jaspar() -> None:
         assert sum(motifs.values()) == pytest.approx(1)
         for name in motifs:
             assert 9 <= jaspar_matrix(name).shape[1] <= 19
+
+
+def test_somebody_elses_genome_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "genome.fa").write_text(">mine\nACGT\n")
+    with pytest.raises(ChromTransferError, match=r"holds genome\.fa, not from a simulation"):
+        simulate(tmp_path, **SMALL)
+    assert (tmp_path / "genome.fa").read_text() == ">mine\nACGT\n"
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ChromTransferError, match="cannot create this output folder"):
+        simulate(tmp_path / "file" / "x", **SMALL)

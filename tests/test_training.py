@@ -315,3 +315,13 @@ def test_evaluation_is_weighted_by_batch_and_leaves_the_model_alone():
 
 def test_pretraining_uses_the_papers_settings():
     assert (PRETRAIN.lr, PRETRAIN.batch_size, PRETRAIN.patience, PRETRAIN.adam_eps) == (1e-3, 256, 15, 1e-7)
+
+
+def test_class_weights_count_in_training_only(tmp_path):
+    """As Keras' class_weight: the validation loss, on which training stops, has no weights."""
+    weighted = BinaryLoss(negative_weight=0.2, positive_weight=3.0)
+    trainer = make_trainer(tmp_path, criterion=weighted, validation_criterion=BinaryLoss())
+    result = trainer.fit()
+    plain = evaluate(trainer.model, trainer.validation, BinaryLoss()).loss
+    assert result.best.validation_loss == pytest.approx(plain, rel=1e-6)
+    assert evaluate(trainer.model, trainer.validation, weighted).loss != pytest.approx(plain, rel=0.01)

@@ -16,9 +16,10 @@ from typing import Any
 import yaml
 
 import chromtransfer_plugin
-from chromtransfer_plugin.checkpoint import CARD, WEIGHTS, Card, find_checkpoint, load_model, make_folder
+from chromtransfer_plugin.checkpoint import CARD, WEIGHTS, Card, find_checkpoint, load_model
 from chromtransfer_plugin.constants import SEED, WINDOW
 from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.files import make_folder
 from chromtransfer_plugin.friendly import ChromTransferWarning
 from chromtransfer_plugin.kipoi.example import write_example, write_expectation
 

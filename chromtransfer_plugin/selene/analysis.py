@@ -16,10 +16,11 @@ import selene_sdk.predict.model_predict
 import selene_sdk.sequences
 import torch
 
-from chromtransfer_plugin.checkpoint import find_checkpoint, load_state, make_folder, read_card, read_weights
+from chromtransfer_plugin.checkpoint import find_checkpoint, load_state, read_card, read_weights
 from chromtransfer_plugin.constants import WINDOW
 from chromtransfer_plugin.device import pick_device
 from chromtransfer_plugin.errors import ChromTransferError, keyword_names, reject_unknown
+from chromtransfer_plugin.files import make_folder
 from chromtransfer_plugin.friendly import ChromTransferWarning
 from chromtransfer_plugin.models.chromtransfer import ChromTransfer
 from chromtransfer_plugin.selene.sampler import RegionSampler, check_outputs
@@ -124,6 +125,12 @@ class EvaluateModel(selene_sdk.evaluate_model.EvaluateModel):
         check_outputs(where, model, data_sampler)  # type: ignore[arg-type]
         if not trained_model_path or not output_dir:
             raise ChromTransferError(f"{where}: `trained_model_path` and `output_dir` are required.")
+        outputs = read_card(find_checkpoint(trained_model_path)).outputs
+        if data_sampler.activation == "softmax" and outputs != data_sampler.features:
+            raise ChromTransferError(
+                f"{where}: the checkpoint's classes are {outputs}, the sampler's {data_sampler.features}: list "
+                "`classes` in the checkpoint's order."
+            )
         make_folder(Path(output_dir))
         del criterion  # the model returns probabilities here, so the loss is the cross-entropy of those
         loss = torch.nn.BCELoss() if data_sampler.activation == "sigmoid" else _CategoricalLoss()

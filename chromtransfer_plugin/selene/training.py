@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from selene_sdk.train_model import logger
 
 from chromtransfer_plugin import defaults
-from chromtransfer_plugin.checkpoint import Card, make_folder
+from chromtransfer_plugin.checkpoint import Card
 from chromtransfer_plugin.dataset import Windows
 from chromtransfer_plugin.device import available_cores, pick_device
 from chromtransfer_plugin.errors import (
@@ -22,6 +22,7 @@ from chromtransfer_plugin.errors import (
     reject_unknown,
     require_integers,
 )
+from chromtransfer_plugin.files import make_folder
 from chromtransfer_plugin.losses import balanced_loss, criterion_for
 from chromtransfer_plugin.models.chromtransfer import ChromTransfer
 from chromtransfer_plugin.predict import probabilities
@@ -119,7 +120,7 @@ class TrainModel(selene_sdk.train_model.TrainModel):
         super().__init__(
             model,
             data_sampler,
-            self._criterion(loss_criterion, data_sampler),
+            criterion_for("softmax") if data_sampler.activation == "softmax" else loss_criterion,
             optimizer_class,
             optimizer_kwargs,
             self.settings.batch_size,
@@ -135,13 +136,16 @@ class TrainModel(selene_sdk.train_model.TrainModel):
         if pretrained is not None:
             report = fine_tuning_model(pretrained, self.model, self.settings.trainable)
             logger.info(report.summary())
+            if report.smoke and not os.environ.get(SMOKE):
+                logger.warning(f"{pretrained} comes from a smoke test ({SMOKE}): pre-train for real first")
         set_trainable(self.model, self.settings.trainable)
         self.trainer = Trainer(
             self.model,
             data_sampler.windows("train"),
             data_sampler.windows("validate"),
             self.settings,
-            self.criterion,
+            self._weighted_criterion(),
+            validation_criterion=self.criterion,
             output_dir=output_dir,
             card=self._card(protocol, pretrained, trained_on),
             seed=data_sampler.seed,
@@ -164,25 +168,27 @@ class TrainModel(selene_sdk.train_model.TrainModel):
             )
         check_outputs("train_model", model, sampler)
 
-    def _criterion(self, given: torch.nn.Module, sampler: RegionSampler) -> torch.nn.Module:
-        """Use the YAML's loss, unless the task needs another: exclusive classes, or balanced weights."""
-        if sampler.activation == "softmax":
-            if self.settings.balanced:
-                raise ChromTransferError(
-                    "train_model: `balanced` weights are for a binary task, not for `classes`."
-                )
-            return criterion_for("softmax")
-        return balanced_loss(sampler.windows("train").targets) if self.settings.balanced else given
+    def _weighted_criterion(self) -> torch.nn.Module:
+        """Return the loss to minimise: the task's, with class weights if `balanced`; validation has no weights."""
+        if not self.settings.balanced:
+            return self.criterion
+        if self.sampler.activation == "softmax":
+            raise ChromTransferError(
+                "train_model: `balanced` weights are for a binary task, not for `classes`."
+            )
+        return balanced_loss(self.sampler.windows("train").targets)
 
     def _card(self, protocol: str, pretrained: str | None, trained_on: str) -> Card:
         train, validation = self.sampler.windows("train"), self.sampler.windows("validate")
+        smoke = {"smoke": True} if os.environ.get(SMOKE) else {}
         return Card(
             architecture=self.model.architecture,
             outputs=self.sampler.features,
             activation=self.sampler.activation,
             window=train.codes.shape[1],
-            trained_on=trained_on,
+            trained_on=f"SMOKE TEST, not a trained model. {trained_on}" if smoke else trained_on,
             training={
+                **smoke,
                 "protocol": protocol,
                 "pretrained": pretrained,
                 "seed": self.sampler.seed,
