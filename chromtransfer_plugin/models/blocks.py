@@ -1,4 +1,4 @@
-"""Building blocks of the ChromTransfer trunk and its dense head (spec: paper Fig. 1 and released models)."""
+"""Building blocks of the ChromTransfer trunk and its dense head (paper Fig. 1, and the released models)."""
 
 from __future__ import annotations
 
