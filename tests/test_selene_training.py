@@ -186,6 +186,9 @@ def test_an_interrupted_run_is_resumed_by_the_same_command(server, folder):
     predictions = [np.load(folder / out / "test_predictions.npz")["data"] for out in ("whole", "broken")]
     np.testing.assert_array_equal(*predictions)
     assert not (folder / "broken/resume.safetensors").exists()
+    for name in ("train", "validation"):
+        files = [folder / out / f"selene_sdk.train_model.{name}.txt" for out in ("whole", "broken")]
+        assert files[0].read_text() == files[1].read_text()
 
 
 def test_a_second_run_replaces_the_logs_of_the_first(server, folder):

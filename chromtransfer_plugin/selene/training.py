@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -116,23 +119,23 @@ class TrainModel(selene_sdk.train_model.TrainModel):
         self.torch_device = pick_device(device)
         self._check_outputs(model, data_sampler)
         require_integers("train_model", max_steps=max_steps, cpu_n_threads=cpu_n_threads)
-        _start_logs_afresh(Path(output_dir))
-        super().__init__(
-            model,
-            data_sampler,
-            criterion_for("softmax") if data_sampler.activation == "softmax" else loss_criterion,
-            optimizer_class,
-            optimizer_kwargs,
-            self.settings.batch_size,
-            max_steps,
-            report_stats_every_n_steps=1,
-            output_dir=output_dir,
-            cpu_n_threads=cpu_n_threads or available_cores(),
-            use_scheduler=False,
-            deterministic=deterministic,
-            logging_verbosity=logging_verbosity,
-            **({"metrics": metrics} if metrics else {}),
-        )
+        with _loss_files(Path(output_dir)):
+            super().__init__(
+                model,
+                data_sampler,
+                criterion_for("softmax") if data_sampler.activation == "softmax" else loss_criterion,
+                optimizer_class,
+                optimizer_kwargs,
+                self.settings.batch_size,
+                max_steps,
+                report_stats_every_n_steps=1,
+                output_dir=output_dir,
+                cpu_n_threads=cpu_n_threads or available_cores(),
+                use_scheduler=False,
+                deterministic=deterministic,
+                logging_verbosity=logging_verbosity,
+                **({"metrics": metrics} if metrics else {}),
+            )
         if pretrained is not None:
             report = fine_tuning_model(pretrained, self.model, self.settings.trainable)
             logger.info(report.summary())
@@ -254,11 +257,25 @@ class TrainModel(selene_sdk.train_model.TrainModel):
         return evaluation.loss, self._probabilities(evaluation)
 
 
-def _start_logs_afresh(output_dir: Path) -> None:
-    """Delete the loss files of an earlier finished run, to which Selene would append."""
-    if not (output_dir / STATE).exists():
-        for name in ("train", "validation"):
-            (output_dir / f"selene_sdk.train_model.{name}.txt").unlink(missing_ok=True)
+@contextmanager
+def _loss_files(output_dir: Path) -> Iterator[None]:
+    """Let Selene open its two loss files as this run needs them.
+
+    It always appends and always writes a header: the files of an earlier finished run are deleted first, and
+    when a run is resumed the header, which is there already, is kept back.
+    """
+    resuming = (output_dir / STATE).exists()
+    names = [f"selene_sdk.train_model.{name}" for name in ("train", "validation")]
+    loggers = [logging.getLogger(name) for name in names]
+    for name, log in zip(names, loggers, strict=True):
+        if not resuming:
+            (output_dir / f"{name}.txt").unlink(missing_ok=True)
+        log.disabled = resuming
+    try:
+        yield
+    finally:
+        for log in loggers:
+            log.disabled = False
 
 
 def training_settings(
