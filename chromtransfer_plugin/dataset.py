@@ -48,10 +48,14 @@ class Windows(NamedTuple):
         rows = np.arange(self.n)[keep]
         return Windows(self.codes[rows], self.targets[rows], self.table.iloc[rows].reset_index(drop=True))
 
+    def on(self, chromosomes: Sequence[str]) -> np.ndarray:
+        """Tell which windows lie on these chromosomes; (N,) bool."""
+        return self.table["chrom"].isin(list(chromosomes)).to_numpy()
+
     def fingerprint(self) -> str:
         """SHA-256 of sequences and targets, for run records and resuming."""
-        digest = hashlib.sha256(self.codes.tobytes())
-        digest.update(self.targets.tobytes())
+        digest = hashlib.sha256(np.ascontiguousarray(self.codes).data)
+        digest.update(np.ascontiguousarray(self.targets).data)
         return digest.hexdigest()
 
 
@@ -202,7 +206,7 @@ def split_windows(
     test_chromosomes = [test_chromosomes] if isinstance(test_chromosomes, str) else list(test_chromosomes)
     if not 0 <= fold < folds:
         raise ChromTransferError(f"fold={fold} does not exist: with folds={folds} use 0 to {folds - 1}.")
-    test = windows.table["chrom"].isin(test_chromosomes).to_numpy()
+    test = windows.on(test_chromosomes)
     if test_chromosomes and not test.any():
         raise ChromTransferError(
             f"the test set is empty: no window lies on the test chromosomes {test_chromosomes}, only on "

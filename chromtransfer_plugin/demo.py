@@ -24,7 +24,7 @@ from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.metrics import auroc
 from chromtransfer_plugin.onehot import one_hot
 from chromtransfer_plugin.plots import LogoPanel, demo_figure
-from chromtransfer_plugin.predict import predict_logits, probabilities
+from chromtransfer_plugin.predict import predict_checkpoint
 from chromtransfer_plugin.regions import region_ids, write_bed
 from chromtransfer_plugin.simulate import SimulatedData, planted_mask, simulate
 
@@ -112,10 +112,10 @@ def _train(out: Path) -> None:
 
 def _line_result(out: Path, data: SimulatedData, genome: Genome, line: str) -> LineResult:
     windows, _ = load_windows(genome, data.lines[line], positive=line)
-    test = windows.take(windows.table["chrom"].isin(TEST_CHROMOSOMES).to_numpy())
+    test = windows.take(windows.on(TEST_CHROMOSOMES))
     predictions = {
-        "pre-trained": _predict(out / "pretrain", test),
-        "from scratch": _predict(out / f"{line}/scratch", test),
+        "pre-trained": predict_checkpoint(out / "pretrain", test.codes)[:, 0],
+        "from scratch": predict_checkpoint(out / line / "scratch", test.codes)[:, 0],
         "fine-tuned": _through_kipoi(out, data, line, test),
     }
     top = test.take(np.argsort(-predictions["fine-tuned"], kind="stable")[:TOP])
@@ -124,11 +124,6 @@ def _line_result(out: Path, data: SimulatedData, genome: Genome, line: str) -> L
     planted = planted_mask(data.sites, top.table, [line])
     recovery = motif_recovery(scores, planted)
     return LineResult(line, test.targets[:, 0], predictions, recovery, _panel(data, line, top, scores))
-
-
-def _predict(run_folder: Path, windows: Windows) -> np.ndarray:
-    model, card = load_model(run_folder)
-    return probabilities(predict_logits(model, windows.codes), card.activation)[:, 0]
 
 
 def _through_kipoi(out: Path, data: SimulatedData, line: str, test: Windows) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,6 +86,14 @@ def as_one_hot(batch: torch.Tensor) -> torch.Tensor:
         f"sequences: expected base codes (N, L) as integers or one-hot (N, 4, L), got shape {tuple(batch.shape)} "
         f"of {batch.dtype}."
     )
+
+
+def predict_checkpoint(checkpoint: str | Path, sequences: np.ndarray) -> np.ndarray:
+    """Probabilities (N, n_outputs) of windows by a checkpoint (see ``load_model``), with its card's activation."""
+    from chromtransfer_plugin.checkpoint import load_model
+
+    model, card = load_model(checkpoint)
+    return probabilities(predict_logits(model, sequences), card.activation)
 
 
 def probabilities(logits: np.ndarray | torch.Tensor, activation: str = "sigmoid") -> Any:

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from chromtransfer_plugin.constants import WINDOW
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.files import atomic_path
 from chromtransfer_plugin.region_text import Format, Rows, parse_rows
@@ -110,7 +111,7 @@ class Regions:
 def read_regions(
     path: str | Path,
     genome: Genome | None = None,
-    width: int | None = 600,
+    width: int | None = WINDOW,
     center: Center = "auto",
     format: Format = "auto",
     label_column: int | None = None,

@@ -13,7 +13,6 @@ import click
 import numpy as np
 import pandas as pd
 
-from chromtransfer_plugin.checkpoint import load_model
 from chromtransfer_plugin.commands import run
 from chromtransfer_plugin.configs_folder import configs_folder
 from chromtransfer_plugin.constants import CELL_LINES, TEST_CHROMOSOMES
@@ -29,7 +28,7 @@ from chromtransfer_plugin.metrics import (
     bootstrap_difference,
     bootstrap_interval,
 )
-from chromtransfer_plugin.predict import predict_logits, probabilities
+from chromtransfer_plugin.predict import predict_checkpoint
 from chromtransfer_plugin.regions import read_regions, region_ids, write_csv
 from chromtransfer_plugin.tiles import away_from, genome_tiles
 
@@ -219,16 +218,15 @@ def line_predictions(
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """0/1 labels (N,) of the test windows given for a line, and every model's probabilities (N,)."""
     windows, _ = load_windows(genome, data / "regions" / "test" / f"{line}.csv", positive=line)
-    windows = windows.take(windows.table["chrom"].isin(TEST_CHROMOSOMES).to_numpy())
+    windows = windows.take(windows.on(TEST_CHROMOSOMES))
     folders = {
         "pre-trained, used as it is": "pretrain",
         "from scratch": f"{line}/scratch",
         "fine-tuned": f"{line}/finetuned",
     }
-    predictions = {}
-    for label, name in folders.items():
-        model, card = load_model(out / name)
-        predictions[label] = probabilities(predict_logits(model, windows.codes), card.activation)[:, 0]
+    predictions = {
+        label: predict_checkpoint(out / name, windows.codes)[:, 0] for label, name in folders.items()
+    }
     paper = data / "paper_scores" / f"{line}.csv"
     if paper.is_file():
         published = pd.read_csv(paper).set_index("region")["score"]

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from chromtransfer_plugin.constants import TEST_CHROMOSOMES
 from chromtransfer_plugin.errors import ChromTransferError
 
-PAPER_TEST = ("chr2", "chr3")
 DEFAULT_GAP = 10_000
 
 By = Literal["chromosome", "locus"]
@@ -25,7 +25,7 @@ By = Literal["chromosome", "locus"]
 
 def by_chromosome(
     table: pd.DataFrame,
-    test: Sequence[str] | None = PAPER_TEST,
+    test: Sequence[str] | None = TEST_CHROMOSOMES,
     validation: Sequence[str] | None = None,
 ) -> NDArray[np.str_]:
     """Name the split of each row from its chromosome.

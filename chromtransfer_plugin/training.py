@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -119,8 +120,8 @@ class Trainer:
     seed : int
         Orders the batches. Weights and dropout follow torch's global generator.
     device : str
-    optimizer : torch.optim.Optimizer or None
-        Default: Adam as Keras' (epsilon 1e-7) on :func:`l2_groups`.
+    optimizer : callable or None
+        Makes the optimiser from the parameter groups of :func:`l2_groups`; default: Adam as Keras' (epsilon 1e-7).
     max_steps : int or None
         Stop after this many optimiser steps, for a quick try.
     bf16 : bool
@@ -140,7 +141,7 @@ class Trainer:
         seed: int,
         device: str = "auto",
         validation_criterion: nn.Module | None = None,
-        optimizer: torch.optim.Optimizer | None = None,
+        optimizer: Callable[[list[dict]], torch.optim.Optimizer] | None = None,
         max_steps: int | None = None,
         bf16: bool = False,
     ) -> None:
@@ -150,11 +151,17 @@ class Trainer:
         self.model, self.criterion = model.to(self.device), criterion.to(self.device)
         self.validation_criterion = validation_criterion or self.criterion
         self.train, self.validation, self.settings = train, validation, settings
-        self.card, self.seed, self.max_steps, self.bf16 = card, seed, max_steps, bf16
+        self.seed, self.max_steps, self.bf16 = seed, max_steps, bf16
+        data = {
+            "train_windows": train.n,
+            "train_sha256": train.fingerprint(),
+            "validation_windows": validation.n,
+            "validation_sha256": validation.fingerprint(),
+        }
+        self.card = card.model_copy(update={"training": {**card.training, **data}})
         set_trainable(model, settings.trainable)
-        self.optimizer = optimizer or torch.optim.Adam(
-            l2_groups(model, settings.l2), lr=settings.lr, eps=settings.adam_eps
-        )
+        make = optimizer or partial(torch.optim.Adam, lr=settings.lr, eps=settings.adam_eps)
+        self.optimizer = make(l2_groups(model, settings.l2))
         self.history: list[Epoch] = []
         self.step = 0
 
@@ -260,8 +267,8 @@ class Trainer:
         return {
             "settings": self.settings.model_dump_json(),
             "architecture": self.model.architecture.model_dump_json(),
-            "train": self.train.fingerprint(),
-            "validation": self.validation.fingerprint(),
+            "train": self.card.training["train_sha256"],
+            "validation": self.card.training["validation_sha256"],
             "seed": str(self.seed),
             "torch_seed": str(torch.initial_seed()),
             "pretrained": str(self.card.training.get("pretrained")),

@@ -30,34 +30,15 @@ from kipoi_cases import (
 from chromtransfer_plugin import friendly
 from chromtransfer_plugin.checkpoint import load_model
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.kipoi.export import export_model
 
 MODEL_ZOO = Path(__file__).parents[1] / "model_zoo"
 DOCS = Path(__file__).parents[1] / "docs" / "kipoi.md"
 KIPOI = Path(sys.executable).with_name("kipoi")
 
+pytestmark = pytest.mark.usefixtures("home")
+
 
 # --- fixtures ------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module", autouse=True)
-def home(tmp_path_factory):
-    """A home folder for the configuration file that importing Kipoi writes."""
-    folder = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(folder))
-        patch.delenv("CHROMTRANSFER_DEVICE", raising=False)
-        yield folder
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory) -> Path:
-    return make_checkpoint(tmp_path_factory.mktemp("run") / "best_model")
-
-
-@pytest.fixture(scope="module")
-def exported(checkpoint, tmp_path_factory) -> Path:
-    return export_model(checkpoint, "tiny", tmp_path_factory.mktemp("zoo"))
 
 
 @pytest.fixture(scope="module")

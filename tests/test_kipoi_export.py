@@ -31,25 +31,7 @@ from chromtransfer_plugin.kipoi import export as export_module
 from chromtransfer_plugin.kipoi.example import FLANK, N_RUN
 from chromtransfer_plugin.kipoi.export import export_model
 
-
-@pytest.fixture(scope="module", autouse=True)
-def home(tmp_path_factory):
-    """A home folder for the configuration file that importing Kipoi writes."""
-    folder = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(folder))
-        patch.delenv("CHROMTRANSFER_DEVICE", raising=False)
-        yield folder
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory) -> Path:
-    return make_checkpoint(tmp_path_factory.mktemp("run") / "best_model")
-
-
-@pytest.fixture(scope="module")
-def exported(checkpoint, tmp_path_factory) -> Path:
-    return export_model(checkpoint, "tiny", tmp_path_factory.mktemp("zoo"))
+pytestmark = pytest.mark.usefixtures("home")
 
 
 def test_export_is_a_checkpoint_and_reproducible(checkpoint, exported, tmp_path):

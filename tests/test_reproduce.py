@@ -1,11 +1,11 @@
 """The real-data road on a made-up data folder, and its first step on the real one."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from genome_helpers import real_data_folder
 
 from chromtransfer_plugin.constants import CELL_LINES
 from chromtransfer_plugin.errors import ChromTransferError
@@ -22,8 +22,6 @@ from chromtransfer_plugin.reproduce import (
     score,
     stage,
 )
-
-DATA = Path(os.environ.get("CHROMTRANSFER_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
 @pytest.fixture
@@ -139,16 +137,16 @@ def test_score_has_the_metrics_and_their_intervals() -> None:
 
 
 @pytest.mark.real_data
-@pytest.mark.skipif(not (DATA / GENOME).exists(), reason=f"real data not found at {DATA} (docs/real_data.md)")
 def test_real_pretraining_set(tmp_path: Path) -> None:
-    genome = Genome(DATA / GENOME, cache_dir=tmp_path)
-    funnel = pretraining_regions(DATA, genome, tmp_path / "pretrain.csv", seed=1)
+    data = real_data_folder()
+    genome = Genome(data / GENOME, cache_dir=tmp_path)
+    funnel = pretraining_regions(data, genome, tmp_path / "pretrain.csv", seed=1)
     assert funnel["supplied rows"] == 17_644
     assert funnel["distinct supplied windows"] == 15_195
     assert funnel["pre-training positives"] == funnel["pre-training negatives (sampled)"] == 7_491
     table = read_regions(tmp_path / "pretrain.csv", genome=genome).table
     positives = pd.concat(
-        read_regions(DATA / "regions" / "train" / f"{line}.csv").table.query("label == @line")
+        read_regions(data / "regions" / "train" / f"{line}.csv").table.query("label == @line")
         for line in CELL_LINES
     )
     opened = table[table["label"] == "open"].merge(positives, on=["chrom", "start", "end"])

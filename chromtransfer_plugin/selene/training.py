@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,8 @@ from chromtransfer_plugin.models.chromtransfer import ChromTransfer
 from chromtransfer_plugin.predict import probabilities
 from chromtransfer_plugin.run_record import write_run_record
 from chromtransfer_plugin.selene.sampler import RegionSampler, check_outputs
-from chromtransfer_plugin.training import STATE, Epoch, Evaluation, FitResult, Trainer, evaluate, l2_groups
-from chromtransfer_plugin.transfer import fine_tuning_model, set_trainable
+from chromtransfer_plugin.training import STATE, Epoch, Evaluation, FitResult, Trainer, evaluate
+from chromtransfer_plugin.transfer import fine_tuning_model
 
 PROTOCOLS = {
     "pretrain": defaults.PRETRAIN,
@@ -141,7 +142,6 @@ class TrainModel(selene_sdk.train_model.TrainModel):
             logger.info(report.summary())
             if report.smoke and not os.environ.get(SMOKE):
                 logger.warning(f"{pretrained} comes from a smoke test ({SMOKE}): pre-train for real first")
-        set_trainable(self.model, self.settings.trainable)
         self.trainer = Trainer(
             self.model,
             data_sampler.windows("train"),
@@ -153,7 +153,7 @@ class TrainModel(selene_sdk.train_model.TrainModel):
             card=self._card(protocol, pretrained, trained_on),
             seed=data_sampler.seed,
             device=str(self.torch_device),
-            optimizer=optimizer_class(l2_groups(self.model, self.settings.l2), **optimizer_kwargs),
+            optimizer=partial(optimizer_class, **optimizer_kwargs),
             max_steps=max_steps,
             bf16=bf16,
         )
@@ -182,23 +182,18 @@ class TrainModel(selene_sdk.train_model.TrainModel):
         return balanced_loss(self.sampler.windows("train").targets)
 
     def _card(self, protocol: str, pretrained: str | None, trained_on: str) -> Card:
-        train, validation = self.sampler.windows("train"), self.sampler.windows("validate")
         smoke = {"smoke": True} if os.environ.get(SMOKE) else {}
         return Card(
             architecture=self.model.architecture,
             outputs=self.sampler.features,
             activation=self.sampler.activation,
-            window=train.codes.shape[1],
+            window=self.sampler.windows("train").codes.shape[1],
             trained_on=f"SMOKE TEST, not a trained model. {trained_on}" if smoke else trained_on,
             training={
                 **smoke,
                 "protocol": protocol,
                 "pretrained": pretrained,
                 "seed": self.sampler.seed,
-                "train_windows": train.n,
-                "train_sha256": train.fingerprint(),
-                "validation_windows": validation.n,
-                "validation_sha256": validation.fingerprint(),
             },
         )
 
