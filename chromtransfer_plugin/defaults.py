@@ -46,17 +46,47 @@ HEADS: dict[str, Head] = {
 
 
 class Training(_Settings):
-    """How a model is trained. One object per protocol, below."""
+    """How a model is trained. One object per protocol, below. Everything not in the paper is off by default."""
 
     lr: float = Field(gt=0, allow_inf_nan=False)
     batch_size: int = Field(ge=2)  # batch norm cannot train on one example
     patience: int | None = Field(ge=1)  # epochs without a lower validation loss before stopping; None: never
     max_epochs: int = Field(ge=1)
-    trainable: Literal["full", "head"] = "full"
-    trunk_bn: Literal["train", "eval"] = "train"
+
+    # What may change: chromtransfer_plugin.transfer
+    trainable: Literal["full", "head", "head_then_full", "gradual", "bitfit", "lora", "ia3"] = "full"
+    trunk_bn: Literal["train", "eval"] = "train"  # batch norm of trunk blocks that train; frozen ones never move
+    head_epochs: int = Field(default=5, ge=1)  # head_then_full, gradual: epochs of the head alone
+    head_lr: float = Field(default=1e-3, gt=0, allow_inf_nan=False)  # and their learning rate (as FROZEN)
+    unfreeze_every: int = Field(default=2, ge=1)  # gradual: epochs until the next trunk level joins
+    layer_decay: float = Field(default=1.0, gt=0, le=1)  # each level below the head learns this much slower
+    adapter_rank: int = Field(default=4, ge=1)  # lora: rank of the update of a kernel
+    adapter_alpha: float = Field(default=4.0, gt=0, allow_inf_nan=False)  # lora: update scaled by alpha / rank
+
+    # Regularisation
     l2: float = Field(default=1e-4, ge=0)  # Keras l2(1e-4) on the 20 batch-normalised trunk convolutions
+    l2_sp: float = Field(default=0.0, ge=0, allow_inf_nan=False)  # l2_sp * sum((w - w_pretrained)**2), trunk
+    clip_norm: float | None = Field(default=None, gt=0)  # largest norm of the whole gradient
+    ema: float | None = Field(default=None, gt=0, lt=1)  # decay per step of the averaged weights that are kept
+
+    # Optimiser and learning rate
     adam_eps: float = Field(default=1e-7, gt=0)  # Keras default (torch: 1e-8)
+    schedule: Literal["constant", "plateau", "cosine"] = "constant"
+    warmup_epochs: float = Field(default=0.0, ge=0)  # linear, from 0
+    plateau_factor: float = Field(default=0.1, gt=0, lt=1)  # these three: the paper's example script
+    plateau_patience: int = Field(default=5, ge=1)
+    plateau_min_delta: float = Field(default=1e-4, ge=0)
+
+    # Loss and class balance
     balanced: bool = False  # class weights n / (2 n_class); in the example script, not in the paper
+    pos_weight: float | None = Field(default=None, gt=0)  # weight of positives relative to negatives
+    focal_gamma: float = Field(default=0.0, ge=0)  # 0: cross-entropy
+    sampling: Literal["natural", "balanced"] = "natural"  # balanced: as many positives as negatives per epoch
+    target_prior: float | None = Field(default=None, gt=0, lt=1)  # share of positives where the model is used
+
+    # Augmentation of training windows
+    reverse_complement: bool = False  # each window as its reverse complement with probability 1/2
+    shift: int = Field(default=0, ge=0, le=10_000)  # up to so many bp to either side, into real flanks
 
 
 # The paper gives no epoch limit for pre-training; 100 is the limit of its baseline runs.

@@ -22,7 +22,7 @@ from chromtransfer_plugin.device import describe, evaluating, pick_device
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.files import atomic_path, make_folder
 from chromtransfer_plugin.models.chromtransfer import ChromTransfer
-from chromtransfer_plugin.resume import load_state_file, save_state_file
+from chromtransfer_plugin.training.resume import load_state_file, save_state_file
 from chromtransfer_plugin.transfer import set_trainable, train_mode
 
 HISTORY = "history.csv"
