@@ -15,6 +15,14 @@ class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+# Named levels of the trunk, from the input to the output (docs/network.md).
+# fmt: off
+Level = Literal[
+    "stem", "reduce", "narrow.0", "narrow.1", "narrow.2", "expand", "wide.0", "wide.1", "wide.2", "top", "last_conv"
+]
+# fmt: on
+
+
 class Architecture(_Settings):
     """Shape of a ChromTransfer network: the trunk is fixed but for its width, the head is free."""
 
@@ -24,6 +32,7 @@ class Architecture(_Settings):
     n_outputs: int = Field(default=1, ge=1, le=65_536)
     # multiplies the trunk's channel counts; 1 is the paper's
     width: float = Field(default=1.0, gt=0, le=16, allow_inf_nan=False)
+    cut: Level = "last_conv"  # the trunk ends after this level; paper: the whole trunk
     dropout: float = Field(default=0.1, ge=0, lt=1)  # paper
     bn_momentum: float = Field(default=0.01, gt=0, le=1)  # Keras momentum 0.99
     bn_eps: float = Field(default=1e-3, gt=0)  # Keras default
@@ -87,6 +96,17 @@ class Training(_Settings):
     # Augmentation of training windows
     reverse_complement: bool = False  # each window as its reverse complement with probability 1/2
     shift: int = Field(default=0, ge=0, le=10_000)  # up to so many bp to either side, into real flanks
+
+
+class Engine(_Settings):
+    """How a training run is carried out: changes speed and bookkeeping, results only within rounding."""
+
+    bf16: bool = False  # bfloat16 autocast in the forward pass
+    compile: bool = False  # torch.compile
+    cache_features: bool = True  # compute a frozen trunk's features once
+    save_every: float = Field(default=60.0, ge=0)  # seconds between states for resuming; also after each epoch
+    max_steps: int | None = Field(default=None, ge=1)  # stop after so many steps, for a quick try
+    tensorboard: bool = False  # needs the extra: pip install 'chromtransfer-plugin[tensorboard]'
 
 
 # The paper gives no epoch limit for pre-training; 100 is the limit of its baseline runs.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from pydantic import ValidationError
 from torch import nn
 
-from chromtransfer_plugin.defaults import Architecture
+from chromtransfer_plugin.defaults import Architecture, Level
 from chromtransfer_plugin.errors import ChromTransferError, reject_unknown
 from chromtransfer_plugin.models.blocks import ConvUnit, DenseHead, IdentityBlock, SameConv1d, ShortcutBlock
 
@@ -27,39 +27,86 @@ def parse_architecture(settings: dict[str, Any]) -> Architecture:
         ) from error
 
 
+LEVELS: tuple[Level, ...] = get_args(Level)  # of the trunk, input to output; each names its module in Trunk
+HEAD = "head"
+
+
+def level_of(name: str) -> str:
+    """Name the level that a tensor of a network belongs to: one of :data:`LEVELS`, or ``head``.
+
+    Parameters
+    ----------
+    name : str
+        As in ``model.state_dict()``, e.g. ``trunk.narrow.0.a.bn.weight`` -> ``narrow.0``.
+    """
+    for level in LEVELS:
+        if name.startswith(f"trunk.{level}."):
+            return level
+    if name.startswith(f"{HEAD}."):
+        return HEAD
+    raise ChromTransferError(f"'{name}' is not the name of a tensor of a ChromTransfer network.")
+
+
 class Trunk(nn.Module):
     """Everything up to and including global average pooling; 554,144 parameters at width 1.
 
     (B, 4, L) one-hot -> (B, 64 * width) features, for any L >= 1. All layers keep the length; the receptive
     field of one position is 202 bp.
+
+    Parameters
+    ----------
+    width, dropout, momentum, eps : float
+        See :class:`~chromtransfer_plugin.defaults.Architecture`.
+    cut : str
+        One of :data:`LEVELS`: the trunk ends with the output of this level; what the paper has above it, up to
+        the pooling, does not exist. Cut inside ``narrow.*``, the features are the output of that one block, not
+        the concatenation. There are half as many features after ``reduce`` and ``narrow.*``.
     """
 
-    def __init__(self, width: float = 1.0, dropout: float = 0.1, momentum: float = 0.01, eps: float = 1e-3):
+    def __init__(
+        self,
+        width: float = 1.0,
+        dropout: float = 0.1,
+        momentum: float = 0.01,
+        eps: float = 1e-3,
+        cut: Level = "last_conv",
+    ):
         super().__init__()
         wide, narrow = max(1, round(64 * width)), max(1, round(32 * width))
         common = {"dropout": dropout, "momentum": momentum, "eps": eps}
-        self.n_features = wide
+        self.level_names = LEVELS[: LEVELS.index(cut) + 1]
+        self.n_features = narrow if cut == "reduce" or cut.startswith("narrow.") else wide
         self.stem = ConvUnit(4, wide, 25, **common)
-        self.reduce = ShortcutBlock(wide, narrow, 20, **common)
-        self.narrow = nn.ModuleList(IdentityBlock(narrow, 15, **common) for _ in range(3))
-        self.expand = ShortcutBlock(3 * narrow, wide, 10, **common)
-        self.wide = nn.ModuleList(IdentityBlock(wide, 5, **common) for _ in range(3))
-        self.top = ConvUnit(wide, wide, 10, **common)
-        self.last_conv = SameConv1d(wide, wide, 5)  # no batch norm, dropout or L2
-        self.last_relu = nn.ReLU()
+        if "reduce" in self.level_names:
+            self.reduce = ShortcutBlock(wide, narrow, 20, **common)
+        if n := self._blocks("narrow."):
+            self.narrow = nn.ModuleList(IdentityBlock(narrow, 15, **common) for _ in range(n))
+        if "expand" in self.level_names:
+            self.expand = ShortcutBlock(3 * narrow, wide, 10, **common)
+        if n := self._blocks("wide."):
+            self.wide = nn.ModuleList(IdentityBlock(wide, 5, **common) for _ in range(n))
+        if "top" in self.level_names:
+            self.top = ConvUnit(wide, wide, 10, **common)
+        if "last_conv" in self.level_names:
+            self.last_conv = SameConv1d(wide, wide, 5)  # no batch norm, dropout or L2
+            self.last_relu = nn.ReLU()
         self.pool = nn.AdaptiveAvgPool1d(1)
+
+    def _blocks(self, prefix: str) -> int:
+        return sum(name.startswith(prefix) for name in self.level_names)
+
+    def levels(self) -> dict[str, nn.Module]:
+        """Map the level names, input to output, to the modules that own their parameters."""
+        return {name: self.get_submodule(name) for name in self.level_names}
 
     def positions(self, X: torch.Tensor) -> torch.Tensor:
         """(B, 4, L) -> (B, n_features, L): the last feature map, before pooling."""
-        X = self.reduce(self.stem(X))
-        merged = []
-        for block in self.narrow:
-            X = block(X)
-            merged.append(X)
-        X = self.expand(torch.cat(merged, dim=1))
-        for block in self.wide:
-            X = block(X)
-        return self.last_relu(self.last_conv(self.top(X)))
+        merged: list[torch.Tensor] = []
+        for name, level in self.levels().items():
+            X = level(torch.cat(merged, dim=1) if name == "expand" else X)
+            if name.startswith("narrow."):
+                merged.append(X)
+        return self.last_relu(X) if "last_conv" in self.level_names else X
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         """(B, 4, L) -> (B, n_features)."""
@@ -73,7 +120,7 @@ class ChromTransfer(nn.Module):
     ----------
     **settings
         Fields of :class:`~chromtransfer_plugin.defaults.Architecture`: ``head`` (hidden sizes), ``head_bn``,
-        ``n_outputs``, ``width``, ``dropout``, ``bn_momentum``, ``bn_eps``.
+        ``n_outputs``, ``width``, ``cut``, ``dropout``, ``bn_momentum``, ``bn_eps``.
 
     Raises
     ------
@@ -93,7 +140,7 @@ class ChromTransfer(nn.Module):
         super().__init__()
         self.architecture = parse_architecture(settings)
         arch = self.architecture
-        self.trunk = Trunk(arch.width, arch.dropout, arch.bn_momentum, arch.bn_eps)
+        self.trunk = Trunk(arch.width, arch.dropout, arch.bn_momentum, arch.bn_eps, arch.cut)
         self.head = DenseHead(
             self.trunk.n_features,
             arch.head,
@@ -105,7 +152,7 @@ class ChromTransfer(nn.Module):
         )
 
     def features(self, X: torch.Tensor) -> torch.Tensor:
-        """(B, 4, L) one-hot -> (B, n_features) pooled features, the level at which the paper cuts."""
+        """(B, 4, L) one-hot -> (B, n_features) pooled features: of the whole trunk as in the paper, or up to ``cut``."""
         if X.dim() != 3 or X.shape[1] != 4 or X.shape[2] < 1:
             raise ChromTransferError(
                 f"ChromTransfer network: expected one-hot input of shape (batch, 4, length >= 1), got {tuple(X.shape)}."
@@ -116,8 +163,17 @@ class ChromTransfer(nn.Module):
         """(B, 4, L) one-hot -> (B, n_outputs) logits."""
         return self.head(self.features(X))
 
+    def levels(self) -> dict[str, nn.Module]:
+        """Map the names of the trunk's levels, input to output, to the modules that own their parameters."""
+        return self.trunk.levels()
+
     def l2_kernels(self) -> Iterator[torch.Tensor]:
-        """Yield the kernels under L2: the trunk convolutions that are followed by batch norm (20 of 21)."""
+        """Yield the kernels under L2: the trunk convolutions that are followed by batch norm (20 of 21).
+
+        Under an adapter (:mod:`chromtransfer_plugin.transfer.adapters`) that is the kernel it adapts, which is
+        frozen, not the adapted one.
+        """
         for module in self.trunk.modules():
             if isinstance(module, ConvUnit):
-                yield module.conv.conv.weight
+                own = module.conv.conv.named_parameters()
+                yield next(p for name, p in own if name in ("weight", "parametrizations.weight.original"))
