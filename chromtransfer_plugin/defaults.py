@@ -115,4 +115,11 @@ FINETUNE = Training(lr=5e-6, batch_size=128, patience=10, max_epochs=100)  # pap
 SCRATCH = Training(lr=1e-3, batch_size=128, patience=10, max_epochs=100)  # paper: binary baseline
 FROZEN = Training(lr=1e-3, batch_size=128, patience=None, max_epochs=20, trainable="head", trunk_bn="eval")
 
+PROTOCOLS: dict[str, Training] = {
+    "pretrain": PRETRAIN,
+    "finetune": FINETUNE,
+    "scratch": SCRATCH,
+    "frozen": FROZEN,
+}
+
 PREDICT_BATCH = 256  # sequences per forward pass when predicting; changes speed only

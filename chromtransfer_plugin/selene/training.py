@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -13,36 +14,34 @@ from typing import Any
 import numpy as np
 import selene_sdk.train_model
 import torch
-from pydantic import ValidationError
 from selene_sdk.train_model import logger
 
-from chromtransfer_plugin import defaults
-from chromtransfer_plugin.checkpoint import Card
-from chromtransfer_plugin.dataset import Windows
+from chromtransfer_plugin.checkpoint import load_model
+from chromtransfer_plugin.dataset import Splits, Windows
 from chromtransfer_plugin.device import available_cores, pick_device
-from chromtransfer_plugin.errors import (
-    ChromTransferError,
-    keyword_names,
-    reject_unknown,
-    require_integers,
-)
+from chromtransfer_plugin.errors import ChromTransferError, keyword_names, require_integers
 from chromtransfer_plugin.files import make_folder
-from chromtransfer_plugin.losses import balanced_loss, criterion_for
+from chromtransfer_plugin.losses import criterion_for
 from chromtransfer_plugin.models.chromtransfer import ChromTransfer
 from chromtransfer_plugin.predict import probabilities
-from chromtransfer_plugin.run_record import write_run_record
 from chromtransfer_plugin.selene.sampler import RegionSampler, check_outputs
-from chromtransfer_plugin.training import STATE, Epoch, Evaluation, FitResult, Trainer, evaluate
-from chromtransfer_plugin.transfer import fine_tuning_model
+from chromtransfer_plugin.training import (
+    BEST,
+    SMOKE,
+    SMOKE_WINDOWS,
+    STATE,
+    Epoch,
+    Evaluation,
+    FitResult,
+    Origin,
+    Task,
+    evaluate,
+    fit_folds,
+    make_trainer,
+    run_settings,
+)
+from chromtransfer_plugin.training.distributed import join_processes, local_device
 
-PROTOCOLS = {
-    "pretrain": defaults.PRETRAIN,
-    "finetune": defaults.FINETUNE,
-    "scratch": defaults.SCRATCH,
-    "frozen": defaults.FROZEN,
-}
-SMOKE = "CHROMTRANSFER_SMOKE"  # environment variable: train on a handful of windows for two epochs
-_SMOKE_WINDOWS = 256
 # Arguments that Selene fills in; a user does not write them.
 _GIVEN_BY_SELENE = {
     "model",
@@ -60,19 +59,21 @@ class TrainModel(selene_sdk.train_model.TrainModel):
 
     Parameters
     ----------
-    protocol : {"pretrain", "finetune", "scratch", "frozen"}
-        Which of the paper's protocols gives the defaults of what follows.
-    batch_size, max_epochs, patience, trainable, trunk_bn, l2, balanced
-        See :class:`~chromtransfer_plugin.defaults.Training`. The learning rate is Selene's top-level ``lr``.
+    protocol : str
+        Which of :data:`~chromtransfer_plugin.defaults.PROTOCOLS` gives the defaults of what follows.
+    **settings
+        Every field of :class:`~chromtransfer_plugin.defaults.Training` (``batch_size``, ``trainable``,
+        ``schedule``, ``ema``, ...) and of :class:`~chromtransfer_plugin.defaults.Engine` (``bf16``, ``compile``,
+        ``max_steps``, ...). The learning rate is Selene's top-level ``lr``.
     pretrained : str
         Checkpoint folder: its trunk is transferred and the head starts anew.
+    upto : str
+        Last trunk level that is transferred; the levels above start anew. Default: all.
+    ensemble : bool
+        Train one model for each of the sampler's folds and keep their mean.
     device : {"auto", "cpu", "cuda", "cuda:N"}
     cpu_n_threads : int
         Default: all cores this process may use.
-    max_steps : int
-        Stop after this many optimiser steps.
-    bf16 : bool
-        bfloat16 autocast in the forward pass.
     trained_on : str
         Free text for the model card.
     metrics : dict
@@ -96,10 +97,10 @@ class TrainModel(selene_sdk.train_model.TrainModel):
         output_dir: str = "",
         protocol: str = "pretrain",
         pretrained: str | None = None,
+        upto: str | None = None,
+        ensemble: bool = False,
         device: str = "auto",
         cpu_n_threads: int | None = None,
-        max_steps: int | None = None,
-        bf16: bool = False,
         trained_on: str = "",
         deterministic: bool = False,
         metrics: dict[str, Any] | None = None,
@@ -113,51 +114,66 @@ class TrainModel(selene_sdk.train_model.TrainModel):
             )
         if not output_dir:
             raise ChromTransferError("train_model: give a top-level `output_dir` in the YAML file.")
-        self.settings = training_settings(protocol, float(optimizer_kwargs["lr"]), settings, data_sampler)
+        require_integers("train_model", max_steps=settings.get("max_steps"), cpu_n_threads=cpu_n_threads)
+        own = keyword_names(TrainModel, _GIVEN_BY_SELENE)
+        given = {**settings, "lr": float(optimizer_kwargs["lr"])}
+        self.settings, self.engine = run_settings(protocol, given, own)
         if "eps" in optimizer_kwargs:  # the Adam of our model file, not another one named in the YAML file
             optimizer_kwargs = {**optimizer_kwargs, "eps": self.settings.adam_eps}
-        make_folder(Path(output_dir))
-        self.torch_device = pick_device(device)
+        self.processes = join_processes(device)
+        self.torch_device = pick_device(local_device(device, self.processes))
         self._check_outputs(model, data_sampler)
-        require_integers("train_model", max_steps=max_steps, cpu_n_threads=cpu_n_threads)
-        with _loss_files(Path(output_dir)):
+        self._prepare_data(data_sampler)
+        self.run_dir = Path(output_dir)
+        make_folder(self.run_dir)
+        # Selene's own files come from the main process only: the others' go to a folder that is thrown away.
+        self._scratch = None if self.processes.main else tempfile.TemporaryDirectory()
+        selene_dir = self._scratch.name if self._scratch else output_dir
+        self.ensemble, self.origin = ensemble, Origin(protocol, pretrained, upto, trained_on)
+        with _loss_files(Path(selene_dir)):
             super().__init__(
                 model,
                 data_sampler,
-                criterion_for("softmax") if data_sampler.activation == "softmax" else loss_criterion,
+                criterion_for(data_sampler.activation),
                 optimizer_class,
                 optimizer_kwargs,
                 self.settings.batch_size,
-                max_steps,
+                self.engine.max_steps,
                 report_stats_every_n_steps=1,
-                output_dir=output_dir,
+                output_dir=selene_dir,
                 cpu_n_threads=cpu_n_threads or available_cores(),
                 use_scheduler=False,
                 deterministic=deterministic,
                 logging_verbosity=logging_verbosity,
                 **({"metrics": metrics} if metrics else {}),
             )
-        if pretrained is not None:
-            report = fine_tuning_model(pretrained, self.model, self.settings.trainable)
-            logger.info(report.summary())
-            if report.smoke and not os.environ.get(SMOKE):
-                logger.warning(f"{pretrained} comes from a smoke test ({SMOKE}): pre-train for real first")
-        self.trainer = Trainer(
-            self.model,
-            data_sampler.windows("train"),
-            data_sampler.windows("validate"),
-            self.settings,
-            self._weighted_criterion(),
-            validation_criterion=self.criterion,
-            output_dir=output_dir,
-            card=self._card(protocol, pretrained, trained_on),
-            seed=data_sampler.seed,
-            device=str(self.torch_device),
-            optimizer=partial(optimizer_class, **optimizer_kwargs),
-            max_steps=max_steps,
-            bf16=bf16,
-        )
-        self.optimizer = self.trainer.optimizer
+        self._make_optimizer = partial(optimizer_class, **optimizer_kwargs)
+        self.task = Task(data_sampler.features, data_sampler.activation)
+        if not ensemble:
+            self.trainer = make_trainer(
+                self.model, self._splits(), self.settings, self.task, self.origin,
+                seed=data_sampler.seed, output_dir=self.run_dir, **self._run_options(),
+            )  # fmt: skip
+            logger.info("\n".join(self.trainer.facts.get("transfer", [])))
+
+    def _prepare_data(self, sampler: RegionSampler) -> None:
+        if os.environ.get(SMOKE):
+            logger.warning(f"{SMOKE} is set: two epochs on {SMOKE_WINDOWS} windows; the result means nothing")
+            sampler.shrink(SMOKE_WINDOWS)
+        if self.settings.shift:
+            sampler.widen(self.settings.shift)
+
+    def _splits(self) -> Splits:
+        sets = (self.sampler.windows(mode) for mode in ("train", "validate", "test"))
+        return Splits(*sets, report="")
+
+    def _run_options(self) -> dict[str, Any]:
+        return {
+            "device": str(self.torch_device),
+            "engine": self.engine,
+            "optimizer": self._make_optimizer,
+            "facts": {"genome": self.sampler.genome.identity},
+        }
 
     @staticmethod
     def _check_outputs(model: torch.nn.Module, sampler: RegionSampler) -> None:
@@ -171,42 +187,16 @@ class TrainModel(selene_sdk.train_model.TrainModel):
             )
         check_outputs("train_model", model, sampler)
 
-    def _weighted_criterion(self) -> torch.nn.Module:
-        """Return the loss to minimise: the task's, with class weights if `balanced`; validation has no weights."""
-        if not self.settings.balanced:
-            return self.criterion
-        if self.sampler.activation == "softmax":
-            raise ChromTransferError(
-                "train_model: `balanced` weights are for a binary task, not for `classes`."
-            )
-        return balanced_loss(self.sampler.windows("train").targets)
-
-    def _card(self, protocol: str, pretrained: str | None, trained_on: str) -> Card:
-        smoke = {"smoke": True} if os.environ.get(SMOKE) else {}
-        return Card(
-            architecture=self.model.architecture,
-            outputs=self.sampler.features,
-            activation=self.sampler.activation,
-            window=self.sampler.windows("train").codes.shape[1],
-            trained_on=f"SMOKE TEST, not a trained model. {trained_on}" if smoke else trained_on,
-            training={
-                **smoke,
-                "protocol": protocol,
-                "pretrained": pretrained,
-                "seed": self.sampler.seed,
-            },
-        )
-
-    def train_and_validate(self) -> FitResult:
-        """Train to the end, restore the best epoch and write Selene's ``best_model.pth.tar``."""
-        write_run_record(
-            self.trainer.output_dir / "run.json",
-            settings=self.settings.model_dump(),
-            card=self.trainer.card.model_dump(),
-            genome=self.sampler.genome.identity,
-            device=self.torch_device,
-        )
-        return self.trainer.fit(self._after_epoch)
+    def train_and_validate(self) -> list[FitResult]:
+        """Train to the end, restore the best epoch (or the ensemble) and write Selene's ``best_model.pth.tar``."""
+        if not self.ensemble:
+            return [self.trainer.fit(self._after_epoch)]
+        results = fit_folds(
+            self.model.architecture.model_dump(), self.sampler.folds(), self.settings, self.task, self.origin,
+            output_dir=self.run_dir, seed=self.sampler.seed, **self._run_options(),
+        )  # fmt: skip
+        self.model = load_model(self.run_dir / BEST).model.to(self.torch_device)
+        return results
 
     def _after_epoch(self, epoch: Epoch, evaluation: Evaluation) -> None:
         """Write what Selene writes after a validation."""
@@ -224,7 +214,7 @@ class TrainModel(selene_sdk.train_model.TrainModel):
             "arch": type(self.model).__name__,
             "state_dict": {name: tensor.cpu() for name, tensor in self.model.state_dict().items()},
             "min_loss": float(self._min_loss),  # a numpy number could not be loaded again
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.trainer.optimizer.state_dict(),
         }
         self._save_checkpoint(state, epoch.best)
 
@@ -271,31 +261,3 @@ def _loss_files(output_dir: Path) -> Iterator[None]:
     finally:
         for log in loggers:
             log.disabled = False
-
-
-def training_settings(
-    protocol: str, lr: float, given: dict[str, Any], sampler: RegionSampler
-) -> defaults.Training:
-    """Complete the YAML's hyper-parameters with those of a protocol.
-
-    With the environment variable ``CHROMTRANSFER_SMOKE`` set, the run is cut to a smoke test: two epochs on a few
-    windows of the sampler.
-    """
-    if protocol not in PROTOCOLS:
-        raise ChromTransferError(
-            f"train_model: protocol '{protocol}' is unknown: use {', '.join(PROTOCOLS)}."
-        )
-    own = keyword_names(TrainModel, _GIVEN_BY_SELENE)
-    reject_unknown("train_model TrainModel", given, (set(defaults.Training.model_fields) - {"lr"}) | own)
-    values = {**PROTOCOLS[protocol].model_dump(), **given, "lr": lr}
-    if os.environ.get(SMOKE):
-        logger.warning(f"{SMOKE} is set: two epochs on {_SMOKE_WINDOWS} windows; the result means nothing")
-        values |= {"max_epochs": 2, "batch_size": min(64, int(values["batch_size"]))}
-        sampler.shrink(_SMOKE_WINDOWS)
-    try:
-        return defaults.Training(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ChromTransferError(
-            f"train_model: {first['loc'][0]}={first['input']!r} is not usable: {first['msg']}."
-        ) from error

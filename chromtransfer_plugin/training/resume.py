@@ -4,48 +4,57 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
 
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.files import atomic_path
 
+Parts = dict[str, dict[str, torch.Tensor]]
 
-def save_state_file(
-    path: Path,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    history: list[dict],
-    identity: dict[str, str],
-) -> None:
-    """Write model, optimiser, random generators and history to one safetensors file.
+
+class RunState(NamedTuple):
+    """An unfinished run: groups of tensors by name, and JSON-serialisable notes."""
+
+    parts: Parts
+    notes: dict[str, Any]
+
+
+def save_state(path: Path, state: RunState, identity: dict[str, str]) -> None:
+    """Write a run's state to one safetensors file, replacing the one before only when complete.
 
     Parameters
     ----------
-    history : list of dict
-        One entry per finished epoch; JSON-serialisable.
+    state : RunState
+        Group names must not contain a slash.
     identity : dict
-        Which run this is; :func:`load_state_file` refuses a file of another run.
+        Which run this is; :func:`load_state` refuses a file of another run.
+
+    Raises
+    ------
+    ChromTransferError
+        If it cannot be written; the state saved before is then still there.
     """
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    for index, values in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in values.items()}
-    tensors["rng.cpu"] = torch.get_rng_state()
-    if torch.cuda.is_available():
-        tensors["rng.cuda"] = torch.cuda.get_rng_state()
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"history": json.dumps(history), **identity})
+    tensors = {
+        f"{part}/{name}": tensor.detach().cpu().contiguous().clone()
+        for part, group in state.parts.items()
+        for name, tensor in group.items()
+    }
+    try:
+        with atomic_path(path) as temporary:
+            save_file(tensors, temporary, metadata={"notes": json.dumps(state.notes), **identity})
+    except (SafetensorError, OSError) as error:
+        raise ChromTransferError(
+            f"{path}: the state of the run could not be saved ({error}). What was saved before is intact: "
+            "make room, then give the same command again to go on from there."
+        ) from error
 
 
-def load_state_file(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, identity: dict[str, str]
-) -> list[dict[str, Any]]:
-    """Restore what :func:`save_state_file` wrote; return the history, empty if there is nothing to resume.
+def load_state(path: Path, identity: dict[str, str]) -> RunState | None:
+    """Read what :func:`save_state` wrote; None if there is nothing to resume.
 
     Raises
     ------
@@ -53,7 +62,7 @@ def load_state_file(
         If the file is damaged, or belongs to another run (other settings, data or seed).
     """
     if not path.exists():
-        return []
+        return None
     try:
         with safe_open(path, framework="pt") as handle:
             metadata = handle.metadata() or {}
@@ -68,17 +77,26 @@ def load_state_file(
             f"{path}: an unfinished run with other {', '.join(different)} is in this folder. "
             "Choose another output folder, or delete this file to start over."
         )
-    model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
-    _restore_optimizer(optimizer, {k: v for k, v in tensors.items() if k.startswith("optimizer.")})
-    torch.set_rng_state(tensors["rng.cpu"])
-    if "rng.cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["rng.cuda"])
-    return json.loads(metadata["history"])
+    parts: Parts = {}
+    for name, tensor in tensors.items():
+        part, _, rest = name.partition("/")
+        parts.setdefault(part, {})[rest] = tensor
+    return RunState(parts, json.loads(metadata["notes"]))
 
 
-def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """Flatten an optimiser's moments and counters."""
+    return {
+        f"{index}.{name}": torch.as_tensor(value)
+        for index, values in optimizer.state_dict()["state"].items()
+        for name, value in values.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    """Put back what :func:`optimizer_tensors` took; the parameter groups stay as they are."""
     state: dict[int, dict[str, torch.Tensor]] = {}
     for name, tensor in tensors.items():
-        _, index, key = name.split(".")
+        index, key = name.split(".")
         state.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,51 +1,68 @@
-"""Train a network on windows: epochs, early stopping on the validation loss, best model, exact resume."""
+"""Train a network on windows: phases, early stopping on the validation loss, best model, exact resume."""
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from chromtransfer_plugin.checkpoint import Card, load_model, save_model
-from chromtransfer_plugin.dataset import Windows, batches, epoch_order
-from chromtransfer_plugin.defaults import PREDICT_BATCH, Training
-from chromtransfer_plugin.device import describe, evaluating, pick_device
+from chromtransfer_plugin.dataset import Windows
+from chromtransfer_plugin.defaults import Engine, Training
+from chromtransfer_plugin.device import describe, device_of, pick_device
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.files import atomic_path, make_folder
+from chromtransfer_plugin.files import make_folder
 from chromtransfer_plugin.models.chromtransfer import ChromTransfer
-from chromtransfer_plugin.training.resume import load_state_file, save_state_file
-from chromtransfer_plugin.transfer import set_trainable, train_mode
+from chromtransfer_plugin.run_record import write_run_record
+from chromtransfer_plugin.training.augment import draws
+from chromtransfer_plugin.training.delivery import deliverable
+from chromtransfer_plugin.training.distributed import (
+    from_main,
+    gather_bytes,
+    join_processes,
+    local_device,
+    share_weights,
+    sum_over,
+)
+from chromtransfer_plugin.training.ema import AveragedWeights
+from chromtransfer_plugin.training.evaluation import Evaluation, l2_penalty
+from chromtransfer_plugin.training.phase_run import MakeOptimizer, Objective, PhaseRun
+from chromtransfer_plugin.training.progress import Epoch, Progress, Utilisation
+from chromtransfer_plugin.training.resident import Batch, ResidentWindows
+from chromtransfer_plugin.training.resume import (
+    RunState,
+    load_state,
+    optimizer_tensors,
+    restore_optimizer,
+    save_state,
+)
+from chromtransfer_plugin.training.sampling import batch_slices, epoch_indices
+from chromtransfer_plugin.training.schedule import LearningRate
+from chromtransfer_plugin.training.synced_batch_norm import restore_batch_norm, synchronise_batch_norm
+from chromtransfer_plugin.transfer import (
+    L2SP,
+    Phase,
+    attach_adapters,
+    merge_adapters,
+    phase_at,
+    phases,
+    save_adapters,
+    train_mode,
+    what_moved,
+)
 
-HISTORY = "history.csv"
 BEST = "best_model"
+ADAPTERS = "adapters.safetensors"
 STATE = "resume.safetensors"
-
-
-class Epoch(NamedTuple):
-    """What one epoch did. Losses are mean cross-entropies; ``l2`` is the penalty on top of them."""
-
-    epoch: int  # 1-based
-    step: int  # optimiser steps so far
-    train_loss: float
-    validation_loss: float
-    l2: float
-    lr: float
-    sequences_per_second: float
-    best: bool
-
-    @property
-    def monitored(self) -> float:
-        """Validation loss plus L2 penalty: the ``val_loss`` that Keras reports and stops on."""
-        return self.validation_loss + self.l2
+RECORD = "run.json"
+_LOSS_CHECK = 50  # steps between looks at the loss on a GPU, where a look costs a wait
 
 
 class FitResult(NamedTuple):
@@ -57,48 +74,6 @@ class FitResult(NamedTuple):
     stopped_early: bool
 
 
-class Evaluation(NamedTuple):
-    """Mean loss on some windows and the logits (N, T) float32, in the windows' order."""
-
-    loss: float
-    logits: np.ndarray
-
-
-def l2_groups(model: nn.Module, l2: float) -> list[dict]:
-    """Parameter groups for a coupled optimiser: Keras' ``l2 * sum(w**2)`` is a weight decay of ``2 * l2``.
-
-    Only the kernels named by the model's ``l2_kernels`` decay; frozen parameters are left out.
-    """
-    decayed = {id(p) for p in model.l2_kernels()} if isinstance(model, ChromTransfer) else set()
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trainable if id(p) in decayed], "weight_decay": 2 * l2},
-        {"params": [p for p in trainable if id(p) not in decayed], "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]
-
-
-def l2_penalty(model: nn.Module, l2: float) -> float:
-    """Return ``l2 * sum(w**2)`` over the penalised kernels: the part of a Keras loss that is not data."""
-    if not isinstance(model, ChromTransfer):
-        return 0.0
-    with torch.no_grad():
-        return l2 * float(sum(kernel.double().pow(2).sum().item() for kernel in model.l2_kernels()))
-
-
-def evaluate(
-    model: nn.Module, windows: Windows, criterion: nn.Module, batch_size: int = PREDICT_BATCH
-) -> Evaluation:
-    """Loss and logits of windows, in evaluation mode, without changing the model."""
-    outputs, total = [], 0.0
-    with evaluating(model) as device:
-        for X, y in batches(windows, batch_size, device):
-            logits = model(X)
-            total += criterion(logits, y).item() * len(X)
-            outputs.append(logits.float().cpu())
-    return Evaluation(total / max(1, windows.n), torch.cat(outputs).numpy())
-
-
 class Trainer:
     """One training run in one folder.
 
@@ -106,26 +81,35 @@ class Trainer:
     ----------
     model : ChromTransfer
         Changed in place; after :meth:`fit` it holds the best epoch's weights.
-    train, validation : Windows
+    train : Windows
+        With flanks of at least ``settings.shift`` bp.
+    validation : Windows
+        Without flanks.
     settings : Training
         Hyper-parameters (see :mod:`~chromtransfer_plugin.defaults`).
     criterion : nn.Module
-        ``criterion(logits, targets)`` -> mean loss that is minimised.
+        ``criterion(logits, targets)`` -> loss to minimise, a plain mean over windows.
     validation_criterion : nn.Module or None
         Loss of the validation; default: the same. Class weights belong in ``criterion`` only, as in Keras.
     output_dir : path
-        Receives ``history.csv``, ``best_model/`` and, while the run is unfinished, ``resume.safetensors``.
+        Receives ``history.csv``, ``run.json``, ``best_model/`` and, while the run is unfinished,
+        ``resume.safetensors``.
     card : Card
         Describes the model in its checkpoint.
     seed : int
-        Orders the batches. Weights and dropout follow torch's global generator.
+        Orders and augments the windows: a pure function of (seed, epoch, index). Weights and dropout follow
+        torch's global generator.
     device : str
+    engine : Engine
+        How it runs: changes speed, not (beyond rounding) results.
+    transferred : sequence of str
+        Names of the tensors that came from a pre-trained model: L2-SP pulls towards these.
+    prior_shift : numpy.ndarray (T,) or None
+        Added to the logits of the model that is kept (see :func:`~chromtransfer_plugin.losses.prior_shift`).
     optimizer : callable or None
-        Makes the optimiser from the parameter groups of :func:`l2_groups`; default: Adam as Keras' (epsilon 1e-7).
-    max_steps : int or None
-        Stop after this many optimiser steps, for a quick try.
-    bf16 : bool
-        Run the forward pass under bfloat16 autocast.
+        Makes the optimiser from parameter groups; default: Adam as Keras' (epsilon 1e-7).
+    facts : dict
+        More to write into ``run.json``.
     """
 
     def __init__(
@@ -140,18 +124,22 @@ class Trainer:
         card: Card,
         seed: int,
         device: str = "auto",
+        engine: Engine | None = None,
         validation_criterion: nn.Module | None = None,
-        optimizer: Callable[[list[dict]], torch.optim.Optimizer] | None = None,
-        max_steps: int | None = None,
-        bf16: bool = False,
+        transferred: list[str] | None = None,
+        prior_shift: np.ndarray | None = None,
+        optimizer: MakeOptimizer | None = None,
+        facts: dict[str, Any] | None = None,
     ) -> None:
+        self.processes = join_processes(device)
+        self.device = pick_device(local_device(device, self.processes))
+        self.settings, self.engine, self.seed = settings, engine or Engine(), seed
+        _check(train, validation, settings)
         self.output_dir = Path(output_dir)
         make_folder(self.output_dir)
-        self.device = pick_device(device)
         self.model, self.criterion = model.to(self.device), criterion.to(self.device)
-        self.validation_criterion = validation_criterion or self.criterion
-        self.train, self.validation, self.settings = train, validation, settings
-        self.seed, self.max_steps, self.bf16 = seed, max_steps, bf16
+        self.validation_criterion = (validation_criterion or criterion).to(self.device)
+        self.train, self.validation = train, validation
         data = {
             "train_windows": train.n,
             "train_sha256": train.fingerprint(),
@@ -159,11 +147,38 @@ class Trainer:
             "validation_sha256": validation.fingerprint(),
         }
         self.card = card.model_copy(update={"training": {**card.training, **data}})
-        set_trainable(model, settings.trainable)
-        make = optimizer or partial(torch.optim.Adam, lr=settings.lr, eps=settings.adam_eps)
-        self.optimizer = make(l2_groups(model, settings.l2))
+        self.facts, self.prior_shift = facts or {}, prior_shift
+        self.make_optimizer = optimizer or partial(torch.optim.Adam, lr=settings.lr, eps=settings.adam_eps)
+        self._prepare_model(transferred or [])
+        self.progress = Progress(self.output_dir, self.processes.main, self.engine.tensorboard)
+        self.windows = ResidentWindows(train, self.device)
         self.history: list[Epoch] = []
-        self.step = 0
+        self.step = self.position = 0  # optimiser steps of the run; batches done of the current epoch
+        self.total = torch.zeros(
+            (), dtype=torch.float64, device=self.device
+        )  # summed loss of the epoch so far
+        self.run: PhaseRun | None = None
+
+    def _prepare_model(self, transferred: list[str]) -> None:
+        share_weights(self.model, self.processes)
+        if self.processes.world > 1:
+            torch.manual_seed(torch.initial_seed() + self.processes.rank)  # every process its own dropout
+        self.start = {name: tensor.cpu().clone() for name, tensor in self.model.state_dict().items()}
+        anchor = L2SP(self.model, transferred, self.settings.l2_sp) if self.settings.l2_sp else None
+        self.objective = Objective(self.criterion, anchor)
+        if self.settings.trainable in ("lora", "ia3"):
+            kind, rank, alpha = (
+                self.settings.trainable,
+                self.settings.adapter_rank,
+                self.settings.adapter_alpha,
+            )
+            attach_adapters(self.model.trunk, kind, rank, alpha)
+        self.phases = phases(self.model, self.settings)
+        self.average = AveragedWeights(self.model, self.settings.ema) if self.settings.ema else None
+        if device_of(self.model) != self.device:
+            raise ChromTransferError(
+                f"training: the model is on {device_of(self.model)}, not on {self.device}."
+            )
 
     def fit(self, on_epoch: Callable[[Epoch, Evaluation], None] | None = None) -> FitResult:
         """Train until the patience or the epochs run out, then restore the best epoch.
@@ -171,32 +186,140 @@ class Trainer:
         Parameters
         ----------
         on_epoch : callable
-            Called after every validation, before the next epoch starts.
+            Called after every validation, before the next epoch starts, in the main process only.
         """
-        self._resume()
-        self._log(
-            f"training on {describe(self.device)}: {self.train.n} windows, {self.validation.n} for validation, "
-            f"batch {self.settings.batch_size}, learning rate {self.settings.lr:g}, at most "
-            f"{self.settings.max_epochs} epochs, patience {self.settings.patience}"
+        per_epoch = len(batch_slices(self.train.n, self.settings.batch_size, 0, 1))
+        self.rate = LearningRate(self.settings, per_epoch, self.settings.max_epochs)
+        self.utilisation = Utilisation(
+            self.model, self.validation.codes.shape[1], self.device, self.engine.bf16
         )
+        if self.processes.world > 1:
+            synchronise_batch_norm(self.model)
+        self._resume()
+        self._announce()
         while not self._finished():
+            self._enter(phase_at(self.phases, len(self.history)))
             epoch, evaluation = self._epoch(len(self.history))
             self.history.append(epoch)
-            if epoch.best:
+            if epoch.best and self.processes.main:
                 self._save_best(epoch)
-            self._write_history()
-            if on_epoch is not None:
+            self.progress.write_history(self.history)
+            if on_epoch is not None and self.processes.main:
                 on_epoch(epoch, evaluation)
+            self.rate.after_epoch(epoch.monitored)
+            self.position = 0
             self._save_state()
-        (self.output_dir / STATE).unlink(missing_ok=True)
-        return self._restore_best()
+        return self._finish()
+
+    def _announce(self) -> None:
+        s = self.settings
+        self._record()
+        self.progress.log(
+            f"training on {describe(self.device)}"
+            + (f", {self.processes.world} processes" if self.processes.world > 1 else "")
+            + f": {self.train.n} windows, {self.validation.n} for validation, batch {s.batch_size}, at most "
+            f"{s.max_epochs} epochs, patience {s.patience}; peak {self.utilisation.peak / 1e12:.3g} TFLOP/s "
+            f"({self.utilisation.source})"
+        )
+
+    def _enter(self, phase: Phase) -> None:
+        """Start a phase unless it is the one that runs already."""
+        if self.run is not None and phase == self.run.phase:
+            return
+        self.run = PhaseRun(
+            self.model, phase, self.settings, self.engine, self.make_optimizer, self.processes
+        )
+        self.run.load(self.windows, self.train, self.validation)
+        self.progress.log(f"from epoch {len(self.history) + 1}, {self.run.describe()}")
+
+    # --- one epoch -----------------------------------------------------------------------------------
+
+    def _epoch(self, index: int) -> tuple[Epoch, Evaluation]:
+        s = self.settings
+        order = epoch_indices(self.train.targets, self.seed, index, s.sampling)
+        flip, offset = draws(self.train.n, self.seed, index, s.reverse_complement, s.shift)
+        shares = batch_slices(len(order), s.batch_size, self.processes.rank, self.processes.world)
+        run = cast(PhaseRun, self.run)
+        train_mode(self.model, run.phase, s)
+        started, first = time.perf_counter(), self._seen(shares)
+        saved = started
+        with self.progress.bar(f"epoch {index + 1}/{s.max_epochs}", len(order), first) as bar:
+            for whole, share in shares[self.position :]:
+                batch = run.batches.batch(order[share], flip, offset)
+                self._train_step(run, batch, whole.stop - whole.start)
+                self.position += 1
+                bar.update(whole.stop - whole.start)
+                seen = whole.stop
+                if self._look():
+                    bar.set_postfix(step=self.step, loss=f"{self.total.item() / seen:.4f}", refresh=False)
+                if self._out_of_steps():
+                    break
+                if time.perf_counter() - saved > self.engine.save_every:
+                    self._save_state()
+                    saved = time.perf_counter()
+        return self._validate(run, index, seen, (seen - first) / (time.perf_counter() - started))
+
+    def _seen(self, shares: list[tuple[slice, slice]]) -> int:
+        """Count the windows of this epoch that were trained on before the run was interrupted."""
+        return shares[self.position - 1][0].stop if self.position else 0
+
+    def _train_step(self, run: PhaseRun, batch: Batch, global_size: int) -> None:
+        self.total += run.step(batch, global_size, self.rate.factor(self.step), self.objective)
+        if self.average is not None:
+            self.average.update(self.model)
+        self.step += 1
+
+    def _look(self) -> bool:
+        """Now and then, stop if the loss is no number; every step on a CPU, where looking costs nothing."""
+        if self.device.type != "cpu" and self.step % _LOSS_CHECK:
+            return False
+        if not torch.isfinite(self.total):
+            raise ChromTransferError(
+                f"training: the loss became {self.total.item()} at step {self.step}. "
+                "Lower the learning rate (lr) or set clip_norm: 1."
+            )
+        return True
+
+    def _validate(self, run: PhaseRun, index: int, seen: int, rate: float) -> tuple[Epoch, Evaluation]:
+        total = sum_over(self.total, self.processes).item()
+        self.total = torch.zeros_like(self.total)
+        with self._averaged():
+            evaluation = Evaluation(0.0, np.empty((0, 1)))
+            if self.processes.main:
+                evaluation = run.evaluate(self.validation, self.validation_criterion)
+            penalty = l2_penalty(self.model, self.settings.l2)
+        loss = from_main(evaluation.loss, self.device, self.processes)
+        lr = run.optimizer.param_groups[-1]["lr"]
+        epoch = Epoch(index + 1, self.step, total / seen, loss, penalty, lr, rate, False, run.phase.name)
+        if not np.isfinite(epoch.monitored + epoch.train_loss):
+            raise ChromTransferError(
+                f"training: the validation loss became {epoch.monitored} in epoch {epoch.epoch}. "
+                "Lower the learning rate (lr)."
+            )
+        epoch = epoch._replace(best=not self.history or epoch.monitored < self._best().monitored)
+        utilisation = self.utilisation.text(rate, run.frozen_trunk)
+        self.progress.log(
+            f"epoch {epoch.epoch}: train loss {epoch.train_loss:.4f}, validation loss {epoch.validation_loss:.4f} "
+            f"(+ L2 {epoch.l2:.4f}), {utilisation}{', best so far' if epoch.best else ''}"
+        )
+        return epoch, evaluation
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Evaluate and save with the averaged weights, if there are any."""
+        with self.average.swapped(self.model) if self.average is not None else nullcontext():
+            yield
+
+    # --- stopping, best model ------------------------------------------------------------------------
 
     def _finished(self) -> bool:
-        if not self.history:
+        if not self.history or self.position:
             return False
-        epochs = len(self.history)
-        out_of_steps = self.max_steps is not None and self.step >= self.max_steps
-        return epochs >= self.settings.max_epochs or out_of_steps or self._out_of_patience()
+        done = len(self.history) >= self.settings.max_epochs
+        return done or self._out_of_steps() or self._out_of_patience()
+
+    def _out_of_steps(self) -> bool:
+        return self.engine.max_steps is not None and self.step >= self.engine.max_steps
 
     def _out_of_patience(self) -> bool:
         patience = self.settings.patience
@@ -205,92 +328,131 @@ class Trainer:
     def _best(self) -> Epoch:
         return [epoch for epoch in self.history if epoch.best][-1]
 
-    def _epoch(self, index: int) -> tuple[Epoch, Evaluation]:
-        order = epoch_order(self.train.n, self.seed, index)
-        train_mode(self.model, self.settings.trainable, self.settings.trunk_bn)
-        total, seen, started = 0.0, 0, time.perf_counter()
-        title = f"epoch {index + 1}/{self.settings.max_epochs}"
-        with tqdm(total=self.train.n, desc=title, unit="seq", **_bar_style()) as bar:
-            for X, y in batches(self.train, self.settings.batch_size, self.device, order):
-                loss = self._train_step(X, y)
-                total, seen = total + loss * len(X), seen + len(X)
-                bar.update(len(X))
-                bar.set_postfix(step=self.step, loss=f"{total / seen:.4f}", refresh=False)
-                if self.max_steps is not None and self.step >= self.max_steps:
-                    break
-        rate = seen / (time.perf_counter() - started)
-        evaluation = evaluate(self.model, self.validation, self.validation_criterion)
-        penalty = l2_penalty(self.model, self.settings.l2)
-        lr = self.optimizer.param_groups[0]["lr"]
-        epoch = Epoch(index + 1, self.step, total / seen, evaluation.loss, penalty, lr, rate, False)
-        if not np.isfinite(epoch.monitored):
-            raise ChromTransferError(
-                f"training: the validation loss became {epoch.monitored} in epoch {epoch.epoch}. "
-                "Lower the learning rate (lr)."
-            )
-        epoch = epoch._replace(best=not self.history or epoch.monitored < self._best().monitored)
-        self._log(
-            f"epoch {epoch.epoch}: train loss {epoch.train_loss:.4f}, validation loss {epoch.validation_loss:.4f} "
-            f"(+ L2 {epoch.l2:.4f}), {rate:.0f} sequences/s{', best so far' if epoch.best else ''}"
-        )
-        return epoch, evaluation
-
-    def _train_step(self, X: torch.Tensor, y: torch.Tensor) -> float:
-        self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            logits = self.model(X)
-        loss = self.criterion(logits.float(), y)
-        loss.backward()
-        self.optimizer.step()
-        self.step += 1
-        return loss.item()
-
     def _save_best(self, epoch: Epoch) -> None:
         training = {**self.card.training, "settings": self.settings.model_dump(), "best": epoch._asdict()}
-        save_model(self.model, self.output_dir / BEST, self.card.model_copy(update={"training": training}))
+        with self._averaged():
+            model = deliverable(self.model, self.prior_shift)
+            if self.settings.trainable in ("lora", "ia3"):
+                save_adapters(self.model.trunk, self.output_dir / ADAPTERS)
+        save_model(model, self.output_dir / BEST, self.card.model_copy(update={"training": training}))
 
-    def _restore_best(self) -> FitResult:
+    def _finish(self) -> FitResult:
         best = self._best()
-        self.model.load_state_dict(load_model(self.output_dir / BEST).model.state_dict())
+        if self.processes.world > 1:
+            restore_batch_norm(self.model)
+            from_main(0.0, self.device, self.processes)  # wait until rank 0 has written the best model
+        merge_adapters(self.model.trunk)
+        state = load_model(self.output_dir / BEST).model.state_dict()
+        self.model.load_state_dict(state)
         self.model.eval()
         early = self._out_of_patience() and len(self.history) < self.settings.max_epochs
         reason = "validation loss stopped improving" if early else "limit reached"
-        self._log(f"done after {len(self.history)} epochs ({reason}); restored epoch {best.epoch}")
+        moved = what_moved(self.start, state)
+        self.progress.log(moved.summary())
+        self.progress.log(f"done after {len(self.history)} epochs ({reason}); restored epoch {best.epoch}")
+        result = {"best": best._asdict(), "epochs": len(self.history), "stopped_early": early}
+        self._record(result=result, moved=moved.moved, unmoved=moved.unmoved)
+        if self.processes.main:
+            (self.output_dir / STATE).unlink(missing_ok=True)
         return FitResult(best, self.history, self.output_dir / BEST, early)
 
-    def _write_history(self) -> None:
-        with atomic_path(self.output_dir / HISTORY) as temporary:
-            pd.DataFrame(self.history).to_csv(temporary, index=False)
+    def _record(self, **results: Any) -> None:
+        if self.processes.main:
+            write_run_record(
+                self.output_dir / RECORD,
+                device=self.device,
+                processes=self.processes.world,
+                seed=self.seed,
+                torch_seed=torch.initial_seed(),
+                identity=self.identity(),
+                settings=self.settings.model_dump(),
+                engine=self.engine.model_dump(),
+                card=self.card.model_dump(),
+                phases=[phase._asdict() for phase in self.phases],
+                **self.facts,
+                **results,
+            )
 
-    def _identity(self) -> dict[str, str]:
+    # --- resuming ------------------------------------------------------------------------------------
+
+    def identity(self) -> dict[str, str]:
         """Say which run a resume file belongs to: the same settings on the same data."""
+        training = self.card.training
         return {
             "settings": self.settings.model_dump_json(),
+            "engine": self.engine.model_dump_json(include={"bf16", "compile", "cache_features", "max_steps"}),
             "architecture": self.model.architecture.model_dump_json(),
-            "train": self.card.training["train_sha256"],
-            "validation": self.card.training["validation_sha256"],
+            "train": training["train_sha256"],
+            "validation": training["validation_sha256"],
             "seed": str(self.seed),
-            "torch_seed": str(torch.initial_seed()),
-            "pretrained": str(self.card.training.get("pretrained")),
-            "bf16": str(self.bf16),
+            "torch_seed": str(torch.initial_seed() - self.processes.rank),
+            "pretrained": f"{training.get('pretrained')} {training.get('pretrained_sha256')}",
+            "processes": str(self.processes.world),
         }
 
     def _save_state(self) -> None:
-        history = [epoch._asdict() for epoch in self.history]
-        save_state_file(self.output_dir / STATE, self.model, self.optimizer, history, self._identity())
+        """Write everything that the next step depends on."""
+        run = cast(PhaseRun, self.run)
+        generators = gather_bytes(torch.get_rng_state(), self.device, self.processes)
+        parts = {
+            "model": dict(self.model.state_dict()),
+            "optimizer": optimizer_tensors(run.optimizer),
+            "generator": {"cpu": generators},
+            "position": {"total": gather_bytes(_as_bytes(self.total), self.device, self.processes)},
+        }
+        if self.device.type == "cuda":
+            state = torch.cuda.get_rng_state(self.device)
+            parts["generator"]["cuda"] = gather_bytes(state, self.device, self.processes)
+        if self.average is not None:
+            parts["average"] = self.average.state_dict()
+        notes = {
+            "history": [epoch._asdict() for epoch in self.history],
+            "step": self.step,
+            "position": self.position,
+            "rate": self.rate.state(),
+            "phase": self.phases.index(run.phase),
+        }
+        if self.processes.main:
+            save_state(self.output_dir / STATE, RunState(parts, notes), self.identity())
 
     def _resume(self) -> None:
-        history = load_state_file(self.output_dir / STATE, self.model, self.optimizer, self._identity())
-        if history:
-            self.history = [Epoch(**epoch) for epoch in history]
-            self.step = self.history[-1].step
-            self._log(f"resuming after epoch {len(self.history)} from {self.output_dir / STATE}")
+        state = load_state(self.output_dir / STATE, self.identity())
+        if state is None:
+            return
+        parts, notes = state
+        self.history = [Epoch(**epoch) for epoch in notes["history"]]
+        self.step, self.position = notes["step"], notes["position"]
+        self.rate.restore(notes["rate"])
+        self.model.load_state_dict(parts["model"])
+        if self.average is not None:
+            self.average.load_state_dict(parts["average"])
+        self._enter(self.phases[notes["phase"]])
+        restore_optimizer(cast(PhaseRun, self.run).optimizer, parts["optimizer"])
+        rank = self.processes.rank
+        self.total = parts["position"]["total"][rank].view(torch.float64).squeeze().to(self.device)
+        torch.set_rng_state(parts["generator"]["cpu"][rank])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(parts["generator"]["cuda"][rank], self.device)
+        self.progress.log(
+            f"resuming in epoch {len(self.history) + 1}, after step {self.step}, from {self.output_dir / STATE}"
+        )
 
-    def _log(self, message: str) -> None:
-        tqdm.write(message, file=sys.stderr)
+
+def _as_bytes(value: torch.Tensor) -> torch.Tensor:
+    return value.cpu().reshape(1).view(torch.uint8)
 
 
-def _bar_style() -> dict:
-    """Keep one live bar on a terminal; in a log file, a line now and then."""
-    live = sys.stderr.isatty()
-    return {"mininterval": 0.3 if live else 15.0, "dynamic_ncols": live, "leave": False, "smoothing": 0.05}
+def _check(train: Windows, validation: Windows, settings: Training) -> None:
+    """Refuse data that nothing can be learnt from, or that the settings cannot use."""
+    if train.n < 2:
+        raise ChromTransferError(
+            f"training: {train.n} training window(s); batch norm needs at least 2 in a batch."
+        )
+    if not validation.n:
+        raise ChromTransferError(
+            "training: the validation set is empty, so that no best epoch can be chosen. Hold out a fold."
+        )
+    if train.flank < settings.shift:
+        raise ChromTransferError(
+            f"training: shift={settings.shift} needs windows with flanks of so many bp, these have {train.flank}."
+        )

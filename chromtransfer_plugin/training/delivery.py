@@ -1,0 +1,31 @@
+"""The model that a run hands over: a plain network with adapters merged and its prior corrected."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+
+from chromtransfer_plugin.models.chromtransfer import ChromTransfer
+from chromtransfer_plugin.training.synced_batch_norm import restore_batch_norm
+from chromtransfer_plugin.transfer import merge_adapters
+
+
+def deliverable(model: ChromTransfer, prior_shift: np.ndarray | None) -> ChromTransfer:
+    """Copy a network in training to a plain one on the CPU.
+
+    Parameters
+    ----------
+    model : ChromTransfer
+        May carry adapters and synchronised batch norm; not changed.
+    prior_shift : numpy.ndarray (T,) or None
+        Added to the last layer's bias.
+    """
+    plain = copy.deepcopy(model).cpu()
+    restore_batch_norm(plain)
+    merge_adapters(plain.trunk)
+    if prior_shift is not None:
+        with torch.no_grad():
+            plain.head[-1].bias += torch.from_numpy(prior_shift).to(plain.head[-1].bias)
+    return plain
