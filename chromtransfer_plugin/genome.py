@@ -111,7 +111,9 @@ class Genome:
         hint = f" Did you mean `{close[0]}`?" if close else ""
         return f"The genome's contigs are {style}.{hint} Use the FASTA of the same assembly."
 
-    def extract(self, chroms: ArrayLike, starts: ArrayLike, length: int) -> NDArray[np.uint8]:
+    def extract(
+        self, chroms: ArrayLike, starts: ArrayLike, length: int, *, pad: bool = False
+    ) -> NDArray[np.uint8]:
         """Give the codes of many windows of one length.
 
         Parameters
@@ -122,6 +124,8 @@ class Genome:
             0-based first base of each window; any order.
         length : int
             Bases per window.
+        pad : bool
+            Bases beyond the ends of a contig are unknown (4) instead of an error.
 
         Returns
         -------
@@ -137,6 +141,8 @@ class Genome:
             raise ChromTransferError(f"extract: length is {length} bp, expected at least 1.")
         index = self._as_index(chroms)
         first = np.asarray(starts, dtype=np.int64)
+        if pad:
+            return self._extract_padded(index, first, length)
         self._check(index, first, first + length)
         stored = self._stored
         # Overlapping rows over the whole genome: picking rows copies `length` bytes each.
@@ -145,6 +151,21 @@ class Genome:
         )
         codes = rows[self._offsets[index] + first]
         return np.bitwise_xor(codes, np.uint8(N_CODE), out=codes)
+
+    def _extract_padded(
+        self, index: NDArray[np.integer[Any]], first: NDArray[np.int64], length: int
+    ) -> NDArray[np.uint8]:
+        inside = (first >= 0) & (first + length <= self._lengths[index])
+        if inside.all():
+            return self.extract(index, first, length)
+        codes = np.full((len(first), length), N_CODE, dtype=np.uint8)
+        codes[inside] = self.extract(index[inside], first[inside], length)
+        for row in np.flatnonzero(~inside):  # the few at the ends of contigs
+            number, start = int(index[row]), int(first[row])
+            begin, end = max(start, 0), min(start + length, int(self._lengths[number]))
+            if begin < end:
+                codes[row, begin - start : end - start] = self.codes(self._names[number], begin, end)
+        return codes
 
     def _as_index(self, chroms: ArrayLike) -> NDArray[np.integer[Any]]:
         index = np.asarray(chroms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -169,6 +170,35 @@ def average_precision(y: Labels, p: Floats) -> float:
     from sklearn.metrics import average_precision_score
 
     return float(average_precision_score(y, p)) if 0 < np.sum(y) < len(y) else math.nan
+
+
+def known_only(metric: Callable[..., float]) -> Callable[[ArrayLike, ArrayLike], float]:
+    """Make a metric skip unknown targets (NaN); for Selene's ``metrics``.
+
+    Parameters
+    ----------
+    metric : callable
+        ``metric(targets, predictions) -> float`` on two vectors, e.g. scikit-learn's ``roc_auc_score``.
+
+    Returns
+    -------
+    callable
+        The same on vectors (N,), or on arrays (N, T), where it is the mean over the outputs that have a score. An
+        output whose known targets are all equal has none: the result is NaN, which Selene's files show as ``NA``.
+        (Selene stops with a TypeError where only some of its metrics have a score.)
+    """
+
+    @functools.wraps(metric)
+    def on_known(targets: ArrayLike, predictions: ArrayLike) -> float:
+        y, p = np.asarray(targets, dtype=np.float64), np.asarray(predictions)
+        if y.ndim == 1:
+            known = ~np.isnan(y)
+            several = len(np.unique(y[known])) > 1
+            return float(metric(y[known], p[known])) if several else math.nan
+        scores = np.array([on_known(a, b) for a, b in zip(y.T, p.T, strict=True)])
+        return float(np.nanmean(scores)) if not np.isnan(scores).all() else math.nan
+
+    return on_known
 
 
 def auprc_davis_goadrich(y: Labels, p: Floats) -> float:

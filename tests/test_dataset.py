@@ -12,11 +12,13 @@ from genome_helpers import write_fasta, write_lines
 
 from chromtransfer_plugin.dataset import (
     Windows,
+    all_folds,
     batches,
     epoch_order,
     load_windows,
     one_hot_targets,
     split_windows,
+    with_flank,
 )
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.genome import Genome
@@ -267,3 +269,109 @@ def test_a_training_set_of_one_class_is_refused(tmp_path: Path) -> None:
     windows, _ = load_windows(genome, write_lines(tmp_path, "a.csv", *rows), positive="open")
     with pytest.raises(ChromTransferError, match="one class only"):
         split_windows(windows, test_chromosomes=["chr2"], folds=2)
+
+
+# --- flanks ----------------------------------------------------------------------------------------------
+
+
+def test_flanks_surround_the_window_and_are_unknown_beyond_the_contig(genome, regions):
+    """The first windows start at 0 and the contigs end 20 bp after the last ones."""
+    plain, _ = load_windows(genome, regions, positive="A", width=WIDTH)
+    wide, _ = load_windows(genome, regions, positive="A", width=WIDTH, flank=30)
+    assert (wide.flank, wide.width, wide.n) == (30, WIDTH, 40)
+    assert wide.codes.shape == (40, WIDTH + 60)
+    for codes, (chrom, start, end) in zip(
+        wide.codes, wide.table[["chrom", "start", "end"]].to_numpy(), strict=True
+    ):
+        around = "N" * 100 + genome.sequence(chrom, 0, 400) + "N" * 100
+        assert "".join("ACGTN"[code] for code in codes) == around[70 + start : 130 + end]
+    assert (wide.codes[0, :30] == 4).all()  # start 0
+    assert (wide.codes[9, -10:] == 4).all()  # end 380 of 400
+    assert (wide.codes[9, :-10] != 4).all()
+    assert wide.centre().fingerprint() == plain.fingerprint() != wide.fingerprint()
+    assert wide.centre().flank == 0
+
+
+def test_a_flank_longer_than_the_contig(genome, tmp_path):
+    one = write_lines(tmp_path, "one.csv", "chr1:100-120,A", "chr2:100-120,B")
+    windows, _ = load_windows(genome, one, positive="A", width=WIDTH, flank=1_000)
+    text = "".join("ACGTN"[code] for code in windows.codes[0])
+    assert text == "N" * 900 + genome.sequence("chr1", 0, 400) + "N" * 720
+
+
+def test_flanks_survive_selection_and_can_be_changed(genome, windows):
+    wide = with_flank(windows, genome, 7)
+    part = wide.take(np.array([5, 2]))
+    assert part.flank == 7
+    np.testing.assert_array_equal(part.centre().codes, windows.codes[[5, 2]])
+    np.testing.assert_array_equal(with_flank(wide, genome, 3).codes, wide.codes[:, 4:-4])
+    assert with_flank(wide, genome, 0).fingerprint() == windows.fingerprint()
+
+
+def test_only_training_windows_keep_their_flanks(genome, windows):
+    splits = split_windows(with_flank(windows, genome, 5), test_chromosomes=["chr2"])
+    plain = split_windows(windows, test_chromosomes=["chr2"])
+    assert [part.flank for part in splits[:3]] == [5, 0, 0]
+    for part, wanted in zip(splits[:3], plain[:3], strict=True):
+        assert part.centre().fingerprint() == wanted.fingerprint()
+
+
+def test_batches_refuse_flanks(genome, windows):
+    with pytest.raises(ChromTransferError, match=r"flanks of 5 bp; use windows\.centre\(\)"):
+        next(batches(with_flank(windows, genome, 5), 8, torch.device("cpu")))
+
+
+# --- folds and regions to hold out -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fold_by", ["chromosome", "locus"])
+def test_all_folds_are_the_folds_one_by_one(windows, fold_by):
+    arguments = {"test_chromosomes": ["chr1"], "folds": 3, "fold_by": fold_by, "seed": 4}
+    folds = all_folds(windows, **arguments)
+    assert len(folds) == 3
+    for fold, splits in enumerate(folds):
+        alone = split_windows(windows, fold=fold, **arguments)
+        assert [a.fingerprint() for a in splits[:3]] == [b.fingerprint() for b in alone[:3]]
+    held = pd.concat([splits.validation.table for splits in folds])[["chrom", "start"]]
+    assert len(held.drop_duplicates()) == len(held) == 30
+
+
+def test_windows_that_overlap_a_region_to_hold_out_are_only_tested(genome, regions, tmp_path):
+    """Windows are [40 i, 40 i + 20): the first region only touches one, the second overlaps two by one base."""
+    away = write_lines(tmp_path, "away.bed", "chr1\t20\t40", "chr3\t59\t81", "chr2\t0\t400")
+    windows, report = load_windows(genome, regions, positive="A", width=WIDTH, holdout=away)
+    assert f"holdout: {away} (bed): 3 rows read, 3 kept" in report
+    blocked = windows.table[windows.table["held_out"]][["chrom", "start"]]
+    wanted = [("chr2", 40 * i) for i in range(10)] + [("chr3", 40), ("chr3", 80)]
+    assert list(blocked.itertuples(index=False, name=None)) == wanted
+    for splits in all_folds(windows, test_chromosomes=["chr2"], report="r"):
+        used = pd.concat([splits.train.table, splits.validation.table])
+        assert len(used) == 28
+        assert not used["held_out"].any()
+        assert splits.test.n == 10
+        assert splits.report == (
+            "r\nholdout: 2 of 30 windows overlap these regions and are neither trained nor validated on"
+        )
+
+
+def test_a_short_region_holds_out_the_window_it_would_become(genome, regions, tmp_path):
+    """chr1:25-27 becomes the window [16, 36), which overlaps [0, 20) but not [40, 60)."""
+    short = write_lines(tmp_path, "short.bed", "chr1\t25\t27")
+    windows, _ = load_windows(genome, regions, positive="A", width=WIDTH, holdout=[short])
+    assert windows.table.index[windows.table["held_out"]].tolist() == [0]
+    # As a peak its summit may be at its first base: [15, 35), or its last: [16, 36).
+    peak = write_lines(tmp_path, "p.narrowPeak", "chr1\t25\t30\tp\t0\t.\t1\t1\t1\t0")
+    windows, _ = load_windows(genome, regions, positive="A", width=WIDTH, holdout=peak)
+    assert windows.table.index[windows.table["held_out"]].tolist() == [0]
+
+
+def test_holding_out_everything_or_the_regions_of_another_genome(genome, regions, tmp_path):
+    rows = [f"chr{c}\t0\t400" for c in (1, 3, 4)]
+    windows, _ = load_windows(
+        genome, regions, positive="A", width=WIDTH, holdout=write_lines(tmp_path, "a.bed", *rows)
+    )
+    with pytest.raises(ChromTransferError, match=r"all 30 windows outside .* overlap a region of `holdout`"):
+        split_windows(windows, test_chromosomes=["chr2"])
+    other = write_lines(tmp_path, "b.bed", "1\t0\t400")
+    with pytest.raises(ChromTransferError, match="prefix with chr"):
+        load_windows(genome, regions, positive="A", width=WIDTH, holdout=other)
