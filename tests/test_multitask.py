@@ -193,6 +193,112 @@ def test_selenes_performance_metrics_with_unknown_targets(tmp_path):
     assert lines[3] == ["c", "NA", "NA", "NA"]
 
 
+# --- through the sampler ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def many(tmp_path) -> dict:
+    """Arguments of a sampler: 10 windows of X and 10 of Y on each of four contigs; a third of them in both."""
+    rng = np.random.default_rng(3)
+    contigs = {f"chr{i}": "".join(rng.choice(list("ACGT"), 1_000)) for i in (1, 2, 3, 4)}
+    fasta = write_fasta(tmp_path / "many.fa", contigs)
+    lines = {}
+    for name, offset in (("X", 0), ("293", 6)):
+        rows = [
+            f"{contig}:{30 * (i + offset)}-{30 * (i + offset) + WIDTH},{name if i % 3 == 0 else 'no'}"
+            for contig in contigs
+            for i in range(10)
+        ]
+        lines[name] = str(write_lines(tmp_path, f"{name}.csv", *rows))
+    return {"genome": str(fasta), "tasks": {"X": lines["X"], 293: [lines["293"]]}, "width": WIDTH, "folds": 2}
+
+
+def test_sampler_of_several_tasks(many, tmp_path):
+    from chromtransfer_plugin.selene import RegionSampler
+
+    (tmp_path / "out").mkdir()
+    sampler = RegionSampler(**many, test_chromosomes=["chr2"], output_dir=str(tmp_path / "out"))
+    assert sampler.features == ["X", "293"]
+    assert sampler.activation == "sigmoid"
+    wanted, _ = load_windows(
+        Genome(many["genome"]), tasks={"X": many["tasks"]["X"], "293": many["tasks"][293]}, width=WIDTH
+    )
+    np.testing.assert_array_equal(sampler.windows("test").targets, wanted.take(wanted.on(["chr2"])).targets)
+    assert sum(sampler.windows(mode).n for mode in sampler.modes) == wanted.n == 64
+    last = (tmp_path / "out/regions_read.txt").read_text().splitlines()[-1]
+    assert last.endswith("test 16 (4 of 10 X; 4 of 10 293)")
+    X, y = sampler.sample(5, mode="train")
+    assert X.shape == (5, WIDTH, 4)
+    assert np.isnan(y).any()
+
+
+def test_sampler_of_exclusive_tasks(many):
+    from chromtransfer_plugin.selene import RegionSampler
+
+    tasks = {"X": many["tasks"]["X"], "Y": many["tasks"]["X"]}
+    with pytest.raises(ChromTransferError, match="no region has the label 'Y'"):
+        RegionSampler(**(many | {"tasks": tasks}))
+    # Positives of X are windows 0, 3, 6, 9, of 293 windows 6, 9, 12, 15: two are positive in both.
+    with pytest.raises(
+        ChromTransferError, match=r"8 windows are positive in several tasks, e\.g\. chr1:180-200"
+    ):
+        RegionSampler(**many, exclusive=True)
+
+
+def test_sampler_folds_flanks_and_holdout(many, tmp_path):
+    from chromtransfer_plugin.selene import RegionSampler
+
+    away = write_lines(tmp_path, "away.bed", "chr1\t0\t85", "chr2\t0\t85")
+    sampler = RegionSampler(**many, test_chromosomes=["chr2"], fold_by="locus", holdout=str(away), fold=1)
+    plain = RegionSampler(**many, test_chromosomes=["chr2"], fold_by="locus", fold=1)
+    assert [sampler.windows(mode).n for mode in ("test",)] == [16]
+    assert sum(sampler.windows(mode).n for mode in ("train", "validate")) == 48 - 3
+    assert sum(plain.windows(mode).n for mode in ("train", "validate")) == 48
+    folds = sampler.folds()
+    assert [split.validation.n + split.train.n for split in folds] == [45, 45]
+    own = [sampler.windows(mode).fingerprint() for mode in sampler.modes]
+    assert own == [part.fingerprint() for part in folds[1][:3]]
+    assert own[0] != folds[0].train.fingerprint()
+
+    first = sampler.get_data_and_targets(64, mode="train")[0][0][0]
+    sampler.add_flank(8)
+    assert sampler.windows("train").flank == sampler.split(0).train.flank == 8
+    assert sampler.windows("train").centre().fingerprint() == own[0]
+    assert [sampler.windows(mode).fingerprint() for mode in ("validate", "test")] == own[1:]
+    np.testing.assert_array_equal(sampler.get_data_and_targets(64, mode="train")[0][0][0], first)
+    X, y = sampler.sample(4, mode="train")
+    again, targets = RegionSampler(
+        **many, test_chromosomes=["chr2"], fold_by="locus", holdout=[str(away)], fold=1
+    ).sample(4, mode="train")
+    np.testing.assert_array_equal(X, again)
+    np.testing.assert_array_equal(y, targets)
+    sampler.shrink(5)
+    assert [sampler.windows(mode).n for mode in ("train", "validate")] == [5, 5]
+    assert sampler.split(0).train.n == 5
+    sampler.add_flank(3)
+    assert (sampler.windows("train").n, sampler.windows("train").flank) == (5, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tasks": None}, "the keys `genome` and `regions` (or `tasks`) are required"),
+        ({"tasks": ["X", "Y"]}, "`tasks` needs names and files, {A549: A549.csv"),
+        ({"tasks": {"X": None}}, "no file is named"),
+        ({"positive": "X"}, "not both"),
+        ({"feature": "open"}, "`feature` is for `positive`"),
+        ({"regions": "x.csv"}, "with `tasks`, name the files there"),
+        ({"holdout": "nowhere.bed"}, "nowhere.bed"),
+    ],
+)
+def test_sampler_arguments_that_do_not_fit(many, changes, message):
+    from chromtransfer_plugin.selene import RegionSampler
+
+    with pytest.raises(ChromTransferError) as error:
+        RegionSampler(**(many | changes))
+    assert message in str(error.value)
+
+
 @pytest.mark.real_data
 def test_real_lines_merge():
     data = real_data_folder()

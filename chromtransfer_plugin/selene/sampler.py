@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +12,15 @@ from selene_sdk.samplers.sampler import Sampler
 from tqdm import tqdm
 
 from chromtransfer_plugin.constants import SEED, TEST_CHROMOSOMES, WINDOW
-from chromtransfer_plugin.dataset import Windows, epoch_order, load_windows, split_windows
+from chromtransfer_plugin.dataset import (
+    Files,
+    Splits,
+    Windows,
+    epoch_order,
+    load_windows,
+    split_windows,
+    with_flank,
+)
 from chromtransfer_plugin.errors import (
     ChromTransferError,
     keyword_names,
@@ -40,6 +49,13 @@ class RegionSampler(Sampler):
         Binary task: these labels are 1, all others 0.
     classes : list of str
         Multi-class task instead.
+    tasks : mapping of str to str or list of str
+        Several binary tasks instead of ``regions`` and ``positive``: name of each task and its region file(s), in which
+        the task's name is the positive label. One output per task, named like it.
+    exclusive : bool
+        With ``tasks``: a window positive in one task is negative in every task whose files do not have it.
+    holdout : str or list of str
+        Region files; no window that overlaps one of their regions is trained or validated on.
     feature : str
         Name of the binary output in Selene's files; default: the (first) positive label.
     test_chromosomes, folds, fold, fold_by, seed, width
@@ -53,9 +69,12 @@ class RegionSampler(Sampler):
     def __init__(
         self,
         genome: str = "",
-        regions: str | Sequence[str] = (),
+        regions: Files = (),
         positive: str | Sequence[str] | None = None,
         classes: Sequence[str] | None = None,
+        tasks: Mapping[str, Files] | None = None,
+        exclusive: bool = False,
+        holdout: Files = (),
         feature: str | None = None,
         test_chromosomes: Sequence[str] = TEST_CHROMOSOMES,
         folds: int = 3,
@@ -69,39 +88,67 @@ class RegionSampler(Sampler):
     ) -> None:
         where = "sampler RegionSampler"
         reject_unknown(where, unknown, keyword_names(RegionSampler, without={"output_dir"}))
-        if not genome or not regions:
-            raise ChromTransferError(f"{where}: the keys `genome` and `regions` are required.")
+        positives, classes, tasks = _labels(positive), _labels(classes), _tasks(where, tasks)
+        if not genome or not (regions or tasks):
+            raise ChromTransferError(f"{where}: the keys `genome` and `regions` (or `tasks`) are required.")
         if mode not in _MODES:
             raise ChromTransferError(f"{where}: mode '{mode}' is unknown: use {', '.join(_MODES)}.")
-        positives, classes = _labels(positive), _labels(classes)
-        if not positives and not classes:
-            raise ChromTransferError(f"{where}: give `positive` (binary task) or `classes` (multi-class).")
+        if not positives and not classes and not tasks:
+            raise ChromTransferError(
+                f"{where}: give `positive` (binary task), `classes` (multi-class) or `tasks` (several binary tasks)."
+            )
         if classes and len(classes) < 2:
             raise ChromTransferError(f"{where}: `classes` needs at least two labels; for one use `positive`.")
+        if tasks and feature is not None:
+            raise ChromTransferError(f"{where}: `feature` is for `positive`; `tasks` name their outputs.")
         require_integers(where, folds=folds, fold=fold, seed=seed, width=width)
         self.genome = Genome(genome)
-        windows, report = load_windows(self.genome, regions, positives or None, classes or None, width)
-        splits = split_windows(
-            windows,
-            test_chromosomes=test_chromosomes,
-            folds=folds,
-            fold=fold,
-            fold_by=fold_by,
-            seed=seed,
-            report=report,
+        self._windows, self._read = load_windows(
+            self.genome,
+            regions,
+            positives or None,
+            classes or None,
+            width,
+            tasks=tasks or None,
+            exclusive=exclusive,
+            holdout=_labels(holdout),
         )
+        self._split = partial(
+            split_windows, test_chromosomes=test_chromosomes, folds=folds, fold_by=fold_by, seed=seed
+        )
+        self.n_folds, self.fold, self.seed = folds, fold, seed
+        self._limit: int | None = None
         self.activation = "softmax" if classes else "sigmoid"
-        super().__init__(classes or [feature or positives[0]], output_dir=output_dir)
-        self.sets: dict[str, Windows] = {
-            "train": splits.train,
-            "validation": splits.validation,
-            "test": splits.test,
-        }
+        super().__init__(list(tasks) or classes or [feature or positives[0]], output_dir=output_dir)
         self.modes = list(_MODES)
-        self.seed = seed
+        self.sets: dict[str, Windows] = {}
+        self._report(self._use(fold), output_dir)
         self._cursor = dict.fromkeys(self.sets, 0)
         self.set_mode(mode)
-        self._report(report, output_dir)
+
+    def split(self, fold: int) -> Splits:
+        """Return the sets of another fold; what :meth:`windows` and the other methods give does not change."""
+        splits = self._split(self._windows, fold=fold, report=self._read)
+        if self._limit is None:
+            return splits
+        return splits._replace(
+            train=_subset(splits.train, self._limit, self.seed),
+            validation=_subset(splits.validation, self._limit, self.seed),
+        )
+
+    def folds(self) -> list[Splits]:
+        """Return the sets of every fold in turn; each window outside the test set validates once."""
+        return [self.split(fold) for fold in range(self.n_folds)]
+
+    def add_flank(self, flank: int) -> None:
+        """Give the training windows ``flank`` bp of sequence on either side, so that they can be shifted."""
+        self._windows = with_flank(self._windows, self.genome, flank)
+        self._use(self.fold)
+
+    def _use(self, fold: int) -> Splits:
+        splits = self.split(fold)
+        self.sets = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+        return splits
 
     @property
     def features(self) -> list[str]:
@@ -114,8 +161,8 @@ class RegionSampler(Sampler):
 
     def shrink(self, n: int) -> None:
         """Keep a seeded subset of at most ``n`` training and ``n`` validation windows."""
-        for name in ("train", "validation"):
-            self.sets[name] = _subset(self.sets[name], n, self.seed)
+        self._limit = n
+        self._use(self.fold)
 
     def get_feature_from_index(self, index: int) -> str:
         """Name of the output at an index."""
@@ -133,13 +180,14 @@ class RegionSampler(Sampler):
         index = np.concatenate(
             [epoch_order(windows.n, self.seed, e)[rows[epochs == e] % windows.n] for e in np.unique(epochs)]
         )
-        return one_hot(windows.codes[index], layout="channels_last"), windows.targets[index]
+        codes = windows.codes[index, windows.flank : windows.flank + windows.width]
+        return one_hot(codes, layout="channels_last"), windows.targets[index]
 
     def get_data_and_targets(
         self, batch_size: int, n_samples: int | None = None, mode: str | None = None
     ) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
         """All windows of a mode in file order (or the first ``n_samples``), in batches, and their targets."""
-        windows = self.windows(mode)
+        windows = self.windows(mode).centre()
         if windows.n == 0:
             raise ChromTransferError(
                 f"sampler RegionSampler: the {_MODES[mode or self.mode]} set is empty: no region lies there."
@@ -165,22 +213,40 @@ class RegionSampler(Sampler):
     def save_dataset_to_file(self, mode: str, close_filehandle: bool = False) -> None:
         """Do nothing: the data sets are the region files themselves."""
 
-    def _report(self, report: str, output_dir: str | None) -> None:
-        sizes = ", ".join(
-            f"{name} {w.n} ({int((w.targets[:, 0] > 0.5).sum())} {self._features[0]})"
-            for name, w in self.sets.items()
-        )
-        text = f"{report}\nwindows: {sizes}"
+    def _report(self, splits: Splits, output_dir: str | None) -> None:
+        sizes = ", ".join(f"{name} {w.n} ({self._positives(w)})" for name, w in self.sets.items())
+        text = f"{splits.report}\nwindows: {sizes}"
         tqdm.write(text)
         if output_dir is not None:
             with open(os.path.join(output_dir, "regions_read.txt"), "w") as handle:
                 handle.write(text + "\n")
 
+    def _positives(self, windows: Windows) -> str:
+        """Positives of the first output; of several tasks each, with the number of windows where it is known."""
+        if not windows.tasks:
+            return f"{int((windows.targets[:, 0] > 0.5).sum())} {self._features[0]}"
+        return "; ".join(
+            f"{int((y == 1).sum())} of {int((~np.isnan(y)).sum())} {name}"
+            for name, y in zip(windows.tasks, windows.targets.T, strict=True)
+        )
+
 
 def _labels(value: Any) -> list[str]:
-    """Labels from a YAML file, where one may stand for a list and numbers are not text."""
+    """Labels or paths from a YAML file, where one may stand for a list and numbers are not text."""
     values = value if isinstance(value, list | tuple) else [] if value is None else [value]
     return [str(label) for label in values]
+
+
+def _tasks(where: str, value: Any) -> dict[str, list[str]]:
+    """Tasks from a YAML file, where a name may be a number."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping) or not value:
+        raise ChromTransferError(
+            f"{where}: `tasks` needs names and files, {{A549: A549.csv, K562: [K562_1.csv, K562_2.csv]}}; "
+            f"got {value!r}."
+        )
+    return {str(name): _labels(files) for name, files in value.items()}
 
 
 def _subset(windows: Windows, limit: int, seed: int) -> Windows:
