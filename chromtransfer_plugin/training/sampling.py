@@ -6,6 +6,7 @@ and an epoch can be resumed at any step.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -154,7 +155,7 @@ def batch_slices(n: int, batch_size: int, rank: int = 0, world: int = 1) -> list
     if len(starts) > 1 and n - starts[-1] < max(2, world):
         starts.pop()
     batches = []
-    for start, stop in zip(starts, [*starts[1:], n], strict=True):
+    for start, stop in pairwise([*starts, n]):
         first, last = (start + (stop - start) * r // world for r in (rank, rank + 1))
         batches.append(BatchSlices(slice(first, last), slice(start, stop)))
     return batches
