@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 import chromtransfer_plugin
-from chromtransfer_plugin.constants import CELL_LINES, SEED
+from chromtransfer_plugin.constants import CELL_LINES, SEED, TEST_CHROMOSOMES
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -112,6 +113,69 @@ def reproduce(data: Path, out: Path, lines: tuple[str, ...], folder: Path | None
     from chromtransfer_plugin.reproduce import run_reproduction
 
     run_reproduction(data, out, lines, folder, seed)
+
+
+@main.command()
+@click.option("--genome", type=click.Path(path_type=Path), required=True, help="FASTA, plain or bgzip.")
+@click.option(
+    "--regions", multiple=True, type=click.Path(path_type=Path), help="Labelled CSV or BED; repeat."
+)
+@click.option("--positive", multiple=True, help="Label of the positives; repeat for several.")
+@click.option("--class", "classes", multiple=True, help="Exclusive classes instead: repeat for each.")
+@click.option(
+    "--task", "tasks", multiple=True, metavar="NAME=FILE", help="Several binary tasks instead; repeat."
+)
+@click.option(
+    "--exclusive", is_flag=True, help="With --task: positive in one task is negative in the others."
+)
+@click.option(
+    "--holdout", multiple=True, type=click.Path(path_type=Path), help="Train on nothing overlapping these."
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
+@click.option(
+    "--protocol", default="scratch", show_default=True, help="pretrain, finetune, scratch, frozen, best_..."
+)
+@click.option("--pretrained", type=click.Path(path_type=Path), help="Checkpoint whose trunk is transferred.")
+@click.option("--upto", help="Last trunk level to transfer [default: all].")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Hyper-parameter, e.g. lr=1e-4; repeat."
+)
+@click.option("--network", multiple=True, metavar="KEY=VALUE", help="Architecture, e.g. width=0.5; repeat.")
+@click.option("--folds", type=click.IntRange(min=2), default=3, show_default=True)
+@click.option("--fold", type=click.IntRange(min=0), default=0, show_default=True, help="Fold that validates.")
+@click.option(
+    "--fold-by", type=click.Choice(["chromosome", "locus"]), default="chromosome", show_default=True
+)
+@click.option("--test-chromosome", "test", multiple=True, default=TEST_CHROMOSOMES, show_default=True)
+@click.option("--ensemble", is_flag=True, help="Train one model for each fold; keep their mean.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--seed", type=click.IntRange(min=0), default=SEED, show_default=True)
+@click.option("--trained-on", default="", help="One line on the data, for the model card.")
+def train(
+    out: Path, protocol: str, settings: tuple[str, ...], network: tuple[str, ...], tasks: tuple[str, ...],
+    test: tuple[str, ...], pretrained: Path | None, upto: str | None, ensemble: bool, device: str, seed: int,
+    trained_on: str, positive: tuple[str, ...], classes: tuple[str, ...], **data: Any,
+) -> None:  # fmt: skip
+    """Pre-train, fine-tune or train from scratch on labelled regions; the same engine as in Selene.
+
+    With torchrun in front, on several GPUs: torchrun --nproc-per-node 2 $(which chromtransfer) train ...
+    """
+    from chromtransfer_plugin.options import key_values
+    from chromtransfer_plugin.train import TrainingData
+    from chromtransfer_plugin.train import train as run_training
+
+    files = key_values("--task", tasks, parse=False)
+    results = run_training(
+        TrainingData(
+            **data, positive=positive or None, classes=classes or None, tasks=files or None, test_chromosomes=test
+        ),
+        out, protocol, pretrained=pretrained, upto=upto, ensemble=ensemble, network=key_values("--network", network),
+        settings=key_values("--set", settings), device=device, seed=seed, trained_on=trained_on,
+    )  # fmt: skip
+    for result in results:
+        click.echo(
+            f"{result.best_model}: validation loss {result.best.validation_loss:.4f} in epoch {result.best.epoch}"
+        )
 
 
 @main.command()

@@ -64,19 +64,25 @@ class Training(_Settings):
 
     # What may change: chromtransfer_plugin.transfer
     trainable: Literal["full", "head", "head_then_full", "gradual", "bitfit", "lora", "ia3"] = "full"
-    trunk_bn: Literal["train", "eval"] = "train"  # batch norm of trunk blocks that train; frozen ones never move
+    trunk_bn: Literal["train", "eval"] = (
+        "train"  # batch norm of trunk blocks that train; frozen ones never move
+    )
     head_epochs: int = Field(default=5, ge=1)  # head_then_full, gradual: epochs of the head alone
     head_lr: float = Field(default=1e-3, gt=0, allow_inf_nan=False)  # and their learning rate (as FROZEN)
     unfreeze_every: int = Field(default=2, ge=1)  # gradual: epochs until the next trunk level joins
     layer_decay: float = Field(default=1.0, gt=0, le=1)  # each level below the head learns this much slower
     adapter_rank: int = Field(default=4, ge=1)  # lora: rank of the update of a kernel
-    adapter_alpha: float = Field(default=4.0, gt=0, allow_inf_nan=False)  # lora: update scaled by alpha / rank
+    adapter_alpha: float = Field(
+        default=4.0, gt=0, allow_inf_nan=False
+    )  # lora: update scaled by alpha / rank
 
     # Regularisation
     l2: float = Field(default=1e-4, ge=0)  # Keras l2(1e-4) on the 20 batch-normalised trunk convolutions
     l2_sp: float = Field(default=0.0, ge=0, allow_inf_nan=False)  # l2_sp * sum((w - w_pretrained)**2), trunk
     clip_norm: float | None = Field(default=None, gt=0)  # largest norm of the whole gradient
-    ema: float | None = Field(default=None, gt=0, lt=1)  # decay per step of the averaged weights that are kept
+    ema: float | None = Field(
+        default=None, gt=0, lt=1
+    )  # decay per step of the averaged weights that are kept
 
     # Optimiser and learning rate
     adam_eps: float = Field(default=1e-7, gt=0)  # Keras default (torch: 1e-8)
@@ -91,7 +97,8 @@ class Training(_Settings):
     pos_weight: float | None = Field(default=None, gt=0)  # weight of positives relative to negatives
     focal_gamma: float = Field(default=0.0, ge=0)  # 0: cross-entropy
     sampling: Literal["natural", "balanced"] = "natural"  # balanced: as many positives as negatives per epoch
-    target_prior: float | None = Field(default=None, gt=0, lt=1)  # share of positives where the model is used
+    # share of positives where the model is used; one for all outputs or one for each
+    target_prior: float | tuple[float, ...] | None = None
 
     # Augmentation of training windows
     reverse_complement: bool = False  # each window as its reverse complement with probability 1/2
@@ -104,7 +111,9 @@ class Engine(_Settings):
     bf16: bool = False  # bfloat16 autocast in the forward pass
     compile: bool = False  # torch.compile
     cache_features: bool = True  # compute a frozen trunk's features once
-    save_every: float = Field(default=60.0, ge=0)  # seconds between states for resuming; also after each epoch
+    save_every: float = Field(
+        default=60.0, ge=0
+    )  # seconds between states for resuming; also after each epoch
     max_steps: int | None = Field(default=None, ge=1)  # stop after so many steps, for a quick try
     tensorboard: bool = False  # needs the extra: pip install 'chromtransfer-plugin[tensorboard]'
 

@@ -8,58 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional
+from training_cases import SETTINGS, assert_equal, make_trainer, make_windows, tensors, without_speed
 
-from chromtransfer_plugin import training
-from chromtransfer_plugin.checkpoint import Card, load_model
-from chromtransfer_plugin.dataset import Windows
-from chromtransfer_plugin.defaults import PRETRAIN, Training
+from chromtransfer_plugin.checkpoint import load_model
+from chromtransfer_plugin.defaults import PRETRAIN, Engine, Training
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.losses import BinaryLoss, balanced_loss, criterion_for
 from chromtransfer_plugin.models.chromtransfer import ChromTransfer
-from chromtransfer_plugin.training import Evaluation, Trainer, evaluate, l2_penalty
-
-SETTINGS = Training(lr=0.01, batch_size=16, patience=3, max_epochs=4)
-
-
-def make_windows(n: int, seed: int, length: int = 60) -> Windows:
-    """Windows whose label says whether they are rich in G and C."""
-    rng = np.random.default_rng(seed)
-    y = rng.integers(0, 2, n)
-    p = np.where(y[:, None, None] == 1, [0.1, 0.4, 0.4, 0.1], [0.4, 0.1, 0.1, 0.4])
-    codes = (rng.random((n, length, 1)) > p.cumsum(-1)).sum(-1).astype(np.uint8).clip(max=3)
-    table = pd.DataFrame({"chrom": "chr1", "start": np.arange(n), "end": np.arange(n) + length})
-    return Windows(codes, y[:, None].astype(np.float32), table)
-
-
-def make_trainer(folder, settings: Training = SETTINGS, model_seed: int = 1, **changes) -> Trainer:
-    torch.manual_seed(model_seed)
-    # A momentum that lets the statistics settle within a few steps.
-    model = ChromTransfer(width=0.0625, head=(4,), head_bn=True, bn_momentum=0.3)
-    arguments = {"train": make_windows(65, 1), "validation": make_windows(20, 2), "criterion": BinaryLoss()}
-    return Trainer(
-        changes.pop("model", model),
-        settings=settings,
-        output_dir=folder,
-        card=Card(architecture=model.architecture, outputs=["open"], training=changes.pop("facts", {})),
-        device="cpu",
-        **{**arguments, "seed": 7, **changes},
-    )
-
-
-def tensors(model: nn.Module) -> list[torch.Tensor]:
-    return [tensor.clone() for tensor in model.state_dict().values()]
-
-
-def assert_equal(a: list[torch.Tensor], b: list[torch.Tensor]) -> None:
-    assert len(a) == len(b)
-    assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
-
-
-def without_speed(history) -> list[tuple]:
-    return [epoch._replace(sequences_per_second=0.0) for epoch in history]
-
+from chromtransfer_plugin.training import Evaluation, evaluate, l2_penalty, phase_run, trainer
 
 # --- a whole run -----------------------------------------------------------------------------------------
 
@@ -94,7 +51,17 @@ def test_history_and_checkpoint_say_what_happened(run):
     folder, result, final = run
     table = pd.read_csv(folder / "history.csv")
     assert list(table.columns) == [
-        *("epoch", "step", "train_loss", "validation_loss", "l2", "lr", "sequences_per_second", "best"),
+        *(
+            "epoch",
+            "step",
+            "train_loss",
+            "validation_loss",
+            "l2",
+            "lr",
+            "sequences_per_second",
+            "best",
+            "phase",
+        ),
     ]
     assert [tuple(row) for row in table.itertuples(index=False)] == [tuple(epoch) for epoch in result.history]
     assert list(table["epoch"]) == [1, 2, 3, 4]
@@ -104,7 +71,7 @@ def test_history_and_checkpoint_say_what_happened(run):
     assert_equal(tensors(model), final)
     assert card.training["best"] == result.best._asdict()
     assert card.training["settings"] == SETTINGS.model_dump()
-    assert sorted(path.name for path in folder.iterdir()) == ["best_model", "history.csv"]
+    assert sorted(path.name for path in folder.iterdir()) == ["best_model", "history.csv", "run.json"]
 
 
 def test_the_monitored_loss_counts_the_penalty_like_keras(run):
@@ -149,7 +116,7 @@ def scripted(monkeypatch, losses: list[float]) -> None:
     """Make the validation losses what a test needs; the penalty is set to zero in the settings."""
     values = iter(losses)
     monkeypatch.setattr(
-        training, "evaluate", lambda *_: Evaluation(next(values), np.zeros((20, 1), np.float32))
+        phase_run, "evaluate", lambda *_: Evaluation(next(values), np.zeros((20, 1), np.float32))
     )
 
 
@@ -180,7 +147,7 @@ def test_the_penalty_takes_part_in_stopping(monkeypatch, tmp_path):
     """A cross-entropy that falls by less than the penalty rises is not an improvement."""
     scripted(monkeypatch, [5.0, 4.9])
     penalties = iter([1.0, 1.2])
-    monkeypatch.setattr(training, "l2_penalty", lambda *_: next(penalties))
+    monkeypatch.setattr(trainer, "l2_penalty", lambda *_: next(penalties))
     result = make_trainer(tmp_path, Training(lr=0.01, batch_size=64, patience=1, max_epochs=9)).fit()
     assert [epoch.monitored for epoch in result.history] == pytest.approx([6.0, 6.1])
     assert result.best.epoch == 1
@@ -196,7 +163,7 @@ def test_a_loss_that_is_no_number_stops_with_advice(monkeypatch, tmp_path, value
 
 
 def test_steps_can_be_limited(tmp_path):
-    result = make_trainer(tmp_path, max_steps=6).fit()
+    result = make_trainer(tmp_path, engine=Engine(max_steps=6)).fit()
     assert [epoch.step for epoch in result.history] == [4, 6]
 
 
@@ -247,7 +214,7 @@ def interrupted(tmp_path):
         ({"validation": make_windows(20, 4)}, "validation"),
         ({"seed": 8}, "seed"),
         ({"model_seed": 2}, "torch_seed"),
-        ({"bf16": True}, "bf16"),
+        ({"engine": Engine(bf16=True)}, "engine"),
         ({"model": ChromTransfer(width=0.0625, head=(5,))}, "architecture"),
         ({"facts": {"pretrained": "elsewhere"}}, "pretrained"),
     ],
@@ -276,7 +243,7 @@ def test_a_damaged_state_is_refused(interrupted, content):
 def test_balanced_weights_are_n_over_two_n_class():
     targets = np.array([[1], [0], [0], [0], [0]], dtype=np.float32)
     loss = balanced_loss(targets)
-    assert (loss.negative_weight, loss.positive_weight) == (5 / 8, 5 / 2)
+    assert (loss.negative_weight.item(), loss.positive_weight.item()) == (5 / 8, 5 / 2)
     logits = torch.tensor([[2.0], [0.5], [-1.0], [0.0], [3.0]])
     p = torch.sigmoid(logits)[:, 0].double()
     each = torch.cat([-torch.log(p[:1]) * 2.5, -torch.log(1 - p[1:]) * 0.625])

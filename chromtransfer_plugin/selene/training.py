@@ -164,8 +164,8 @@ class TrainModel(selene_sdk.train_model.TrainModel):
             sampler.widen(self.settings.shift)
 
     def _splits(self) -> Splits:
-        sets = (self.sampler.windows(mode) for mode in ("train", "validate", "test"))
-        return Splits(*sets, report="")
+        train, validation, test = (self.sampler.windows(mode) for mode in ("train", "validate", "test"))
+        return Splits(train, validation, test, report="")
 
     def _run_options(self) -> dict[str, Any]:
         return {

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+from typing import cast
 
 import numpy as np
 import torch
+from torch import nn
 
 from chromtransfer_plugin.models.chromtransfer import ChromTransfer
 from chromtransfer_plugin.training.synced_batch_norm import restore_batch_norm
@@ -26,6 +28,7 @@ def deliverable(model: ChromTransfer, prior_shift: np.ndarray | None) -> ChromTr
     restore_batch_norm(plain)
     merge_adapters(plain.trunk)
     if prior_shift is not None:
+        bias = cast(nn.Linear, plain.head[-1]).bias
         with torch.no_grad():
-            plain.head[-1].bias += torch.from_numpy(prior_shift).to(plain.head[-1].bias)
+            bias += torch.from_numpy(prior_shift).to(bias)
     return plain

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,6 +14,10 @@ from chromtransfer_plugin.errors import ChromTransferError
 
 _STEPS = "steps"
 _PREFIX = "average."
+
+# Where a module keeps a tensor: one of its dictionaries, and the key. Unlike the tensor itself it stays valid
+# when the network moves to another device.
+_Place = tuple[dict[str, Any], str]
 
 
 class AveragedWeights:
@@ -23,7 +29,8 @@ class AveragedWeights:
     Parameters
     ----------
     model : nn.Module
-        Where the average starts. Give the bare network, not its wrapper for compilation or several devices.
+        Where the average starts. Give the bare network, not its wrapper for compilation or several devices,
+        and give it where it will be trained: the average stays on this device.
     decay : float
         Share of the old average that each step keeps, in (0, 1).
     """
@@ -31,43 +38,44 @@ class AveragedWeights:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
         self.steps = 0
-        self._average = {name: tensor.detach().clone() for name, tensor in _tensors(model).items()}
+        self._average = {name: box[key].detach().clone() for name, (box, key) in _places(model).items()}
+        self._bind(model)
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Take in the weights after an optimiser step."""
+        if self._model() is not model or not all(key in box for box, key in self._places):
+            self._bind(model)
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        pairs = self._pairs(model)
-        floating = [(average, tensor) for average, tensor in pairs if average.is_floating_point()]
-        averages, tensors = ([pair[i] for pair in floating] for i in (0, 1))
+        floating: tuple[list, list] = [], []
+        counters: tuple[list, list] = [], []
+        for average, (box, key) in zip(self._average.values(), self._places, strict=True):
+            ours, theirs = floating if average.is_floating_point() else counters
+            ours.append(average)
+            theirs.append(box[key])
         # a + w (t - a): exactly a where t equals a.
-        torch._foreach_lerp_(averages, tensors, 1 - decay)
-        for average, tensor in pairs:
-            if not average.is_floating_point():
-                average.copy_(tensor)
+        torch._foreach_lerp_(*floating, 1 - decay)
+        if counters[0]:
+            torch._foreach_copy_(*counters)
         self.steps += 1
 
     @contextmanager
     def swapped(self, model: nn.Module) -> Iterator[None]:
         """Give the network its averaged weights for a while, then its own again, bit for bit."""
-        pairs = self._pairs(model)
-        with torch.no_grad():
-            own = [tensor.clone() for _, tensor in pairs]
-            for average, tensor in pairs:
-                tensor.copy_(average)
+        self._bind(model)
+        tensors = [box[key].detach() for box, key in self._places]
+        own = [tensor.clone() for tensor in tensors]
+        _copy(tensors, self._average.values())
         try:
             yield
         finally:
-            with torch.no_grad():
-                for saved, (_, tensor) in zip(own, pairs, strict=True):
-                    tensor.copy_(saved)
+            _copy(tensors, own)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Flat tensors, for safetensors: the averages themselves, not copies, and the number of steps."""
         averages = {f"{_PREFIX}{name}": tensor for name, tensor in self._average.items()}
         return {_STEPS: torch.tensor(self.steps), **averages}
 
-    @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Go on from a :meth:`state_dict` of the same network.
 
@@ -77,29 +85,42 @@ class AveragedWeights:
             If it belongs to another network.
         """
         own = self.state_dict()
-        different = [k for k in own.keys() | state.keys() if k not in own or k not in state]
-        different += [k for k in own.keys() & state.keys() if own[k].shape != state[k].shape]
+        different = own.keys() ^ state.keys()
+        different |= {key for key in own.keys() & state.keys() if own[key].shape != state[key].shape}
         if different:
             raise ChromTransferError(
                 f"averaged weights: the saved ones are of another network; they differ in {sorted(different)[:3]}. "
                 "Start the run over, or continue it with the network it began with."
             )
-        for name, average in self._average.items():
-            average.copy_(state[_PREFIX + name])
+        _copy(self._average.values(), [state[_PREFIX + name] for name in self._average])
         self.steps = int(state[_STEPS])
 
-    def _pairs(self, model: nn.Module) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Each average with the network's tensor of that name."""
-        tensors = _tensors(model)
-        if tensors.keys() != self._average.keys():
-            different = sorted(tensors.keys() ^ self._average.keys())
+    def _bind(self, model: nn.Module) -> None:
+        """Find the network's tensors; going through its layers takes as long as averaging them, so not in each step."""
+        places = _places(model)
+        if places.keys() != self._average.keys():
+            different = sorted(places.keys() ^ self._average.keys())
             raise ChromTransferError(
                 f"averaged weights: the network has changed since the average began; it differs in {different[:3]}."
             )
-        return [(average, tensors[name]) for name, average in self._average.items()]
+        self._model = weakref.ref(model)
+        self._places = [places[name] for name in self._average]
 
 
-def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Parameters and buffers by name, without gradient; each once."""
-    named = [*model.named_parameters(), *model.named_buffers()]
-    return {name: tensor.detach() for name, tensor in named}
+def _places(model: nn.Module) -> dict[str, _Place]:
+    """Places of the parameters and buffers by name; a shared tensor once."""
+    places: dict[str, _Place] = {}
+    seen = set()
+    for prefix, module in model.named_modules():
+        for box in (module._parameters, module._buffers):
+            for key, tensor in box.items():
+                if tensor is not None and id(tensor) not in seen:
+                    seen.add(id(tensor))
+                    places[f"{prefix}.{key}" if prefix else key] = (box, key)
+    return places
+
+
+@torch.no_grad()
+def _copy(targets: Iterable[torch.Tensor], sources: Iterable[torch.Tensor]) -> None:
+    for target, source in zip(targets, sources, strict=True):
+        target.copy_(source)

@@ -118,7 +118,12 @@ def make_trainer(
         facts["transfer"] = report.summary().splitlines()
     targets = splits.train.targets
     criterion = training_loss(
-        task.activation, targets, settings.balanced, settings.pos_weight, settings.focal_gamma
+        task.activation,
+        targets,
+        settings.balanced,
+        settings.pos_weight,
+        settings.focal_gamma,
+        outputs=task.outputs,
     )
     return Trainer(
         model,
@@ -142,13 +147,15 @@ def make_trainer(
 def _prior_shift(targets: np.ndarray, settings: Training, task: Task) -> np.ndarray | None:
     if settings.target_prior is None:
         return None
-    if task.activation == "softmax" or settings.focal_gamma:
-        raise ChromTransferError(
-            "target_prior corrects probabilities of `positive` or `tasks` trained with cross-entropy; it does not "
-            "apply to `classes`, nor to the focal loss, whose outputs are not calibrated."
-        )
-    seen = effective_prior(targets, settings.balanced, settings.pos_weight, settings.sampling)
-    return prior_shift(seen, np.full_like(seen, settings.target_prior))
+    seen = effective_prior(
+        targets,
+        settings.balanced,
+        settings.pos_weight,
+        settings.sampling,
+        activation=task.activation,
+        focal_gamma=settings.focal_gamma,
+    )
+    return prior_shift(seen, settings.target_prior, activation=task.activation)
 
 
 def make_card(model: ChromTransfer, task: Task, origin: Origin, seed: int, window: int) -> Card:

@@ -59,7 +59,8 @@ class PhaseRun:
 
     def load(self, resident: ResidentWindows, train: Windows, validation: Windows) -> None:
         """Choose the inputs of the steps: the resident windows, or features computed here."""
-        self.batches, trained = resident, self.model
+        trained: nn.Module = self.model
+        self.batches = resident
         if self.frozen_trunk:
             features = cached_features(self.model, train.centre().codes, self.device)
             self.batches, trained = ResidentFeatures(features, train), self.model.head

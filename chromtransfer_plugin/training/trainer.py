@@ -43,7 +43,7 @@ from chromtransfer_plugin.training.resume import (
     restore_optimizer,
     save_state,
 )
-from chromtransfer_plugin.training.sampling import batch_slices, epoch_indices
+from chromtransfer_plugin.training.sampling import BatchSlices, batch_slices, epoch_indices
 from chromtransfer_plugin.training.schedule import LearningRate
 from chromtransfer_plugin.training.synced_batch_norm import restore_batch_norm, synchronise_batch_norm
 from chromtransfer_plugin.transfer import (
@@ -244,7 +244,7 @@ class Trainer:
         started, first = time.perf_counter(), self._seen(shares)
         saved = started
         with self.progress.bar(f"epoch {index + 1}/{s.max_epochs}", len(order), first) as bar:
-            for whole, share in shares[self.position :]:
+            for share, whole in shares[self.position :]:
                 batch = run.batches.batch(order[share], flip, offset)
                 self._train_step(run, batch, whole.stop - whole.start)
                 self.position += 1
@@ -259,9 +259,9 @@ class Trainer:
                     saved = time.perf_counter()
         return self._validate(run, index, seen, (seen - first) / (time.perf_counter() - started))
 
-    def _seen(self, shares: list[tuple[slice, slice]]) -> int:
+    def _seen(self, shares: list[BatchSlices]) -> int:
         """Count the windows of this epoch that were trained on before the run was interrupted."""
-        return shares[self.position - 1][0].stop if self.position else 0
+        return shares[self.position - 1].whole.stop if self.position else 0
 
     def _train_step(self, run: PhaseRun, batch: Batch, global_size: int) -> None:
         self.total += run.step(batch, global_size, self.rate.factor(self.step), self.objective)

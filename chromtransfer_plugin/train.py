@@ -1,0 +1,147 @@
+"""Train a model from region files: what ``chromtransfer train`` and a Python script call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from chromtransfer_plugin import defaults
+from chromtransfer_plugin.constants import SEED, TEST_CHROMOSOMES, WINDOW
+from chromtransfer_plugin.dataset import Splits, all_folds, load_windows, split_windows
+from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.genome import Genome
+from chromtransfer_plugin.models.chromtransfer import ChromTransfer
+from chromtransfer_plugin.training import FitResult, Origin, Task, fit_folds, make_trainer, run_settings
+
+Files = str | Path | Sequence[str | Path]
+
+
+@dataclass
+class TrainingData:
+    """Labelled regions and how they are split; the keys of Selene's ``sampler`` section.
+
+    Attributes
+    ----------
+    genome, regions, positive, classes, tasks, exclusive, holdout, width
+        See :func:`~chromtransfer_plugin.dataset.load_windows`.
+    test_chromosomes, folds, fold, fold_by
+        See :func:`~chromtransfer_plugin.dataset.split_windows`.
+    """
+
+    genome: str | Path
+    regions: Files = ()
+    positive: Sequence[str] | None = None
+    classes: Sequence[str] | None = None
+    tasks: Mapping[str, Files] | None = None
+    exclusive: bool = False
+    holdout: Files = ()
+    width: int = WINDOW
+    test_chromosomes: Sequence[str] = field(default=TEST_CHROMOSOMES)
+    folds: int = 3
+    fold: int = 0
+    fold_by: Literal["chromosome", "locus"] = "chromosome"
+
+    def task(self) -> Task:
+        """Name the outputs and the activation that these labels define."""
+        if self.classes:
+            return Task(list(self.classes), "softmax")
+        return Task(
+            list(self.tasks) if self.tasks else [next(iter(self.positive or ["positive"]))], "sigmoid"
+        )
+
+    def splits(self, flank: int, seed: int, ensemble: bool) -> tuple[list[Splits], str, str]:
+        """Load the windows; one split, or one for each fold; a report; the genome's identity."""
+        genome = Genome(self.genome)
+        windows, report = load_windows(
+            genome, self.regions, self.positive, self.classes, self.width,
+            tasks=self.tasks, exclusive=self.exclusive, flank=flank, holdout=self.holdout,
+        )  # fmt: skip
+        common: dict[str, Any] = {
+            "test_chromosomes": self.test_chromosomes,
+            "folds": self.folds,
+            "fold_by": self.fold_by,
+            "seed": seed,
+        }
+        if ensemble:
+            return all_folds(windows, **common), report, genome.identity
+        return [split_windows(windows, fold=self.fold, **common)], report, genome.identity
+
+
+def train(
+    data: TrainingData,
+    output_dir: str | Path,
+    protocol: str = "scratch",
+    *,
+    pretrained: str | Path | None = None,
+    upto: str | None = None,
+    ensemble: bool = False,
+    network: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    seed: int = SEED,
+    trained_on: str = "",
+) -> list[FitResult]:
+    """Train one model, or one for each fold, in a folder; go on where an interrupted run stopped.
+
+    Parameters
+    ----------
+    data : TrainingData
+    output_dir : path
+        ``best_model/`` in it is the result.
+    protocol : str
+        A key of :data:`~chromtransfer_plugin.defaults.PROTOCOLS`: where hyper-parameters come from that are not
+        in ``settings``.
+    pretrained, upto
+        Checkpoint whose trunk is transferred, and the last level that is (default: all).
+    ensemble : bool
+        Train one model for each fold; ``best_model`` is their mean.
+    network : mapping
+        Fields of :class:`~chromtransfer_plugin.defaults.Architecture`. Left out: the pre-trained trunk's, and the
+        protocol's head.
+    settings : mapping
+        Fields of :class:`~chromtransfer_plugin.defaults.Training` and :class:`~chromtransfer_plugin.defaults.Engine`.
+
+    Returns
+    -------
+    list of FitResult
+        One for each model trained.
+    """
+    if data.tasks and (data.positive or data.classes):
+        raise ChromTransferError("train: give one of positive, classes and tasks.")
+    training, engine = run_settings(protocol, dict(settings or {}))
+    splits, report, identity = data.splits(training.shift, seed, ensemble)
+    print(report)
+    task = data.task()
+    origin = Origin(protocol, str(pretrained) if pretrained else None, upto, trained_on)
+    architecture = {
+        **defaults.HEADS["pretrain" if protocol == "pretrain" else "finetune"].model_dump(),
+        **_trunk_of(pretrained),
+        **(network or {}),
+        "n_outputs": len(task.outputs),
+    }
+    run: dict[str, Any] = {"device": device, "engine": engine, "facts": {"genome": identity}}
+    if ensemble:
+        return fit_folds(
+            architecture, splits, training, task, origin, output_dir=output_dir, seed=seed, **run
+        )
+    torch.manual_seed(seed)
+    model = ChromTransfer(**architecture)
+    return [
+        make_trainer(model, splits[0], training, task, origin, output_dir=output_dir, seed=seed, **run).fit()
+    ]
+
+
+def _trunk_of(pretrained: str | Path | None) -> dict[str, Any]:
+    """Give the new network the pre-trained trunk's shape."""
+    from chromtransfer_plugin.checkpoint import find_checkpoint, read_card
+
+    if pretrained is None:
+        return {}
+    architecture = read_card(find_checkpoint(pretrained)).architecture.model_dump()
+    return {
+        name: value for name, value in architecture.items() if name not in ("head", "head_bn", "n_outputs")
+    }
