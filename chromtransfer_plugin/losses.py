@@ -57,15 +57,19 @@ class BinaryLoss(nn.Module):
 
     def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Return the scalar loss."""
-        known = ~torch.isnan(targets)
-        # Unknown targets are replaced before the loss, not after it: 0 * NaN would be a NaN gradient.
-        targets = torch.where(known, targets, 0.0)
+        # A single output is always known; the masks would cost it a dozen kernels in each step.
+        known = ~torch.isnan(targets) if targets.shape[1] > 1 else None
+        if known is not None:
+            # Unknown targets are replaced before the loss, not after it: 0 * NaN would be a NaN gradient.
+            targets = torch.where(known, targets, 0.0)
         each = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
         if self.focal_gamma:
             towards_truth = torch.where(targets > 0.5, logits, -logits)
             each = each * torch.exp(self.focal_gamma * functional.logsigmoid(-towards_truth))
         if self.weighted:
             each = each * torch.where(targets > 0.5, self.positive_weight, self.negative_weight)
+        if known is None:
+            return each.mean()
         return (torch.where(known, each, 0.0).sum(dim=1) / known.sum(dim=1)).mean()
 
 

@@ -152,11 +152,39 @@ def test_the_average_of_another_network_is_refused(other):
     assert differing(before, average.state_dict()) == set()
 
 
-def test_a_network_that_changed_its_layers_is_refused():
+@pytest.mark.parametrize("added", [True, False])
+def test_a_network_that_changed_its_layers_is_refused(added):
     model = network()
     average = AveragedWeights(model, 0.9)
-    model.add_module("5", nn.Linear(2, 2))
-    with pytest.raises(
-        ChromTransferError, match=r"has changed since the average began; it differs in \['5.bias'"
-    ):
-        average.update(model)
+    if added:
+        model.add_module("5", nn.Linear(2, 2))
+    else:
+        del model[4].bias
+    where = r"has changed since the average began; it differs in \['[45].bias'"
+    with pytest.raises(ChromTransferError, match=where), average.swapped(model):
+        pass
+    if not added:
+        with pytest.raises(ChromTransferError, match=where):
+            average.update(model)
+
+
+def test_tensors_replaced_in_the_network_are_followed():
+    """Moving a network to another device or type puts new tensors into its buffers."""
+    model = network()
+    average = AveragedWeights(model, 0.9)
+    model[2]._buffers["running_mean"] = torch.full((3,), 7.0)
+    model[4].weight = nn.Parameter(torch.full((2, 18), 5.0))
+    average.update(model)
+    mean, start = averaged(average, model), copies(network())
+    torch.testing.assert_close(mean["2.running_mean"], torch.full((3,), 6.3))
+    torch.testing.assert_close(mean["4.weight"], 0.1 * start["4.weight"] + 4.5)
+
+
+def test_an_equal_network_may_take_the_place():
+    """The average follows the one it is given, not the one it began with."""
+    one, other = network(), network(1)
+    average = AveragedWeights(one, 0.9)
+    average.update(other)
+    torch.testing.assert_close(
+        averaged(average, one)["4.bias"], 0.1 * copies(one)["4.bias"] + 0.9 * copies(other)["4.bias"]
+    )

@@ -63,13 +63,13 @@ class AveragedWeights:
     def swapped(self, model: nn.Module) -> Iterator[None]:
         """Give the network its averaged weights for a while, then its own again, bit for bit."""
         self._bind(model)
-        tensors = [box[key].detach() for box, key in self._places]
-        own = [tensor.clone() for tensor in tensors]
-        _copy(tensors, self._average.values())
+        places = self._places
+        own = [box[key].detach().clone() for box, key in places]
+        _copy((box[key] for box, key in places), self._average.values())
         try:
             yield
         finally:
-            _copy(tensors, own)
+            _copy((box[key] for box, key in places), own)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Flat tensors, for safetensors: the averages themselves, not copies, and the number of steps."""
