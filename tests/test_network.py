@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from chromtransfer_plugin.defaults import HEADS
+from chromtransfer_plugin.defaults import FROZEN, HEADS, SCRATCH
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.models.blocks import (
     ConvUnit,
@@ -21,8 +21,7 @@ from chromtransfer_plugin.models.blocks import (
     init_he_normal,
 )
 from chromtransfer_plugin.models.chromtransfer import ChromTransfer
-from chromtransfer_plugin.training import l2_groups
-from chromtransfer_plugin.transfer import set_trainable
+from chromtransfer_plugin.transfer import apply_phase, parameter_groups, phases
 
 
 def one_hot(batch: int, length: int, seed: int = 0) -> torch.Tensor:
@@ -80,7 +79,7 @@ def test_parameter_counts_of_the_original(head, outputs, total, trainable):
 
 def test_parameter_count_with_a_frozen_trunk():
     model = ChromTransfer(**HEADS["finetune"].model_dump())
-    set_trainable(model, "head")
+    apply_phase(model, phases(model, FROZEN)[0], FROZEN)
     assert keras_count(model) == (653_537, 99_393)
 
 
@@ -320,13 +319,17 @@ def test_dense_layers_start_glorot_uniform_and_biases_at_zero():
     assert all(torch.unique(kernel).numel() > 100 for kernel in model.l2_kernels())
 
 
+def groups_of(model: ChromTransfer) -> list[dict]:
+    return [{**group, "lr": 1.0} for group in parameter_groups(model, phases(model, SCRATCH)[0], SCRATCH)]
+
+
 def test_l2_is_weight_decay_on_twenty_kernels_and_nothing_else():
     """One step of SGD with decay 2e-4 on these kernels equals one step on loss + 1e-4 * sum(w ** 2)."""
     X, y = one_hot(8, 40).double(), torch.rand(8, 1, dtype=torch.float64)
 
     def step(penalty: bool) -> ChromTransfer:
         model = small(dropout=0).double().train()
-        groups = [{"params": list(model.parameters())}] if penalty else l2_groups(model, 1e-4)
+        groups = [{"params": list(model.parameters())}] if penalty else groups_of(model)
         optimizer = torch.optim.SGD(groups, lr=1.0)
         loss = functional.binary_cross_entropy_with_logits(model(X), y)
         if penalty:
@@ -340,10 +343,9 @@ def test_l2_is_weight_decay_on_twenty_kernels_and_nothing_else():
     ours, keras = step(penalty=False).state_dict(), step(penalty=True).state_dict()
     for name, tensor in ours.items():
         torch.testing.assert_close(tensor, keras[name], rtol=0, atol=1e-12)
-    plain = l2_groups(small(), 1e-4)
+    plain = groups_of(small())
     assert [group["weight_decay"] for group in plain] == [2e-4, 0.0]
     assert [len(group["params"]) for group in plain] == [20, len(list(small().parameters())) - 20]
-    assert l2_groups(small(), 0.0)[0]["weight_decay"] == 0.0
 
 
 # --- mistakes --------------------------------------------------------------------------------------------

@@ -66,13 +66,13 @@ def phases(model: ChromTransfer, settings: Training) -> list[Phase]:
         return [first, Phase("full", settings.head_epochs, levels, settings.lr, "full")]
     steps = [
         Phase(
-            span(levels[len(levels) - 1 - below_top :]),
-            settings.head_epochs + settings.unfreeze_every * below_top,
-            levels[len(levels) - 1 - below_top :],
+            span(levels[-n:]),
+            settings.head_epochs + settings.unfreeze_every * (n - 1),
+            levels[-n:],
             settings.lr,
             "full",
         )
-        for below_top in range(len(levels))
+        for n in range(1, len(levels) + 1)
     ]
     return [first, *steps]
 
