@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from datetime import timedelta
 from pathlib import Path
 
@@ -69,6 +70,7 @@ def build() -> Net:
 
 
 def on_process(rank: int, folder: str) -> None:
+    warnings.simplefilter("error")  # such as what torch means to remove
     dist.init_process_group(
         "gloo",
         init_method=f"file://{folder}/rendezvous",

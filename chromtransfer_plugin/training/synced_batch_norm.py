@@ -5,12 +5,33 @@ torch's own SyncBatchNorm works on CUDA only, so that runs on several processes 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.nn.functional import all_reduce
 
 from chromtransfer_plugin.errors import ChromTransferError
+
+
+class _Sum(torch.autograd.Function):
+    """Sum of a tensor over all processes. Each process's output depends on every input: so do the gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        del ctx
+        total = x.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
+        return _Sum.forward(ctx, *gradients)
+
+
+@torch.compiler.disable  # the exchange stays outside compiled graphs
+def _sum(x: torch.Tensor) -> torch.Tensor:
+    return _Sum.apply(x)
 
 
 class SyncedBatchNorm1d(nn.BatchNorm1d):
@@ -29,11 +50,11 @@ class SyncedBatchNorm1d(nn.BatchNorm1d):
         shape = [1, -1] + [1] * (X.dim() - 2)
         x = X.float() if X.dtype in (torch.bfloat16, torch.float16) else X
         count = x.new_tensor([x.numel() // x.shape[1]])
-        total = all_reduce(torch.cat([x.sum(dims), count]))
+        total = _sum(torch.cat([x.sum(dims), count]))
         mean, n = total[:-1] / total[-1], total[-1].detach()
         # The mean first, then squares around it: the mean of squares minus the squared mean loses digits.
         centred = x - mean.view(shape)
-        var = all_reduce(centred.square().sum(dims)) / n
+        var = _sum(centred.square().sum(dims)) / n
         self._track(mean.detach(), var.detach() * n / (n - 1))
         y = centred * torch.rsqrt(var + self.eps).view(shape)
         if self.affine:
