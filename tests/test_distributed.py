@@ -17,6 +17,7 @@ from chromtransfer_plugin.checkpoint import load_model
 from chromtransfer_plugin.training.distributed import Processes, from_main, local_device, sum_over
 
 SCRIPT = """
+import functools
 import sys
 sys.path.insert(0, {tests!r})
 import torch
@@ -31,7 +32,9 @@ case = {{
 torch.manual_seed(int(sys.argv[3]))
 model = ChromTransfer(width=0.0625, head=(4,), head_bn=True, bn_momentum=0.3, dropout=0)  # masks differ by process
 settings = SETTINGS.model_copy(update={{"max_epochs": 3, "batch_size": 15, **case}})
-make_trainer(sys.argv[1], settings, model=model).fit()
+# Adam divides rounding errors by themselves where a gradient is nearly zero.
+sgd = functools.partial(torch.optim.SGD, lr=0.05, momentum=0.9)
+make_trainer(sys.argv[1], settings, model=model, optimizer=sgd).fit()
 """
 
 
@@ -54,12 +57,12 @@ def test_two_processes_give_the_loss_of_one(tmp_path, case):
     """Batches of 15 cannot be halved evenly, and the last batch of an epoch has 5 windows."""
     one, two = (train(tmp_path, name, case, n) for name, n in (("one", 1), ("two", 2)))
     for column in ("train_loss", "validation_loss", "l2"):
-        np.testing.assert_allclose(two[column], one[column], rtol=2e-5)
+        np.testing.assert_allclose(two[column], one[column], rtol=1e-5)
     assert list(two["step"]) == list(one["step"]) == [5, 10, 15]
     assert one["train_loss"].iloc[-1] < one["train_loss"].iloc[0]
     a, b = (tensors(load_model(tmp_path / name).model) for name in ("one", "two"))
     for x, y in zip(a, b, strict=True):
-        np.testing.assert_allclose(x.double(), y.double(), rtol=5e-3, atol=5e-4)
+        np.testing.assert_allclose(x.double(), y.double(), rtol=1e-4, atol=1e-5)
     assert json.loads((tmp_path / "two/run.json").read_text())["processes"] == 2
     assert sorted(path.name for path in (tmp_path / "two").iterdir()) == [
         "best_model",
