@@ -9,6 +9,15 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from chromtransfer_plugin.models.convolution import (
+    FastBatchNorm1d,
+    FastDropout,
+    is_fast_input,
+    is_plain_conv,
+    is_unhooked,
+    same_convolution,
+)
+
 # Keras' he_normal draws from a normal cut at two standard deviations; this is the standard deviation of
 # such a unit normal, by which the draw is rescaled so that the weights have variance 2 / fan_in.
 _TRUNCATED_STD = 0.87962566103423978
@@ -44,6 +53,8 @@ class SameConv1d(nn.Module):
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         """(B, in_channels, L) -> (B, out_channels, L)."""
+        if is_fast_input(X) and is_unhooked(self.pad) and is_plain_conv(self.conv):
+            return same_convolution(X, [self.conv], self.training)[0]
         return self.conv(self.pad(X))
 
 
@@ -54,12 +65,16 @@ class ConvUnit(nn.Module):
         super().__init__()
         self.conv = SameConv1d(cin, cout, kernel)
         self.relu = nn.ReLU()
-        self.bn = nn.BatchNorm1d(cout, eps=eps, momentum=momentum)
-        self.dropout = nn.Dropout(dropout)
+        self.bn = FastBatchNorm1d(cout, eps=eps, momentum=momentum)
+        self.dropout = FastDropout(dropout)
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         """(B, cin, L) -> (B, cout, L)."""
-        return self.dropout(self.bn(self.relu(self.conv(X))))
+        return self.after_conv(self.conv(X))
+
+    def after_conv(self, X: torch.Tensor) -> torch.Tensor:
+        """What follows the convolution: (B, cout, L) -> (B, cout, L)."""
+        return self.dropout(self.bn(self.relu(X)))
 
 
 class ShortcutBlock(nn.Module):
@@ -73,6 +88,13 @@ class ShortcutBlock(nn.Module):
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         """(B, cin, L) -> (B, cout, L)."""
+        sides = (self.a, self.shortcut)
+        if is_fast_input(X) and all(
+            is_unhooked(side, side.conv, side.conv.pad) and is_plain_conv(side.conv.conv) for side in sides
+        ):
+            # Same input and kernel size: one convolution for both.
+            main, shortcut = same_convolution(X, [side.conv.conv for side in sides], self.training)
+            return self.b(self.a.after_conv(main)) + self.shortcut.after_conv(shortcut)
         return self.b(self.a(X)) + self.shortcut(X)
 
 
@@ -102,7 +124,7 @@ class DenseUnit(nn.Module):
         self.linear = glorot_linear(nin, nout)
         self.relu = nn.ReLU()
         self.bn: nn.Module = nn.BatchNorm1d(nout, eps=eps, momentum=momentum) if batch_norm else nn.Identity()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = FastDropout(dropout)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """(B, nin) -> (B, nout)."""
