@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class _Settings(BaseModel):
@@ -103,6 +103,12 @@ class Training(_Settings):
     # Augmentation of training windows
     reverse_complement: bool = False  # each window as its reverse complement with probability 1/2
     shift: int = Field(default=0, ge=0, le=10_000)  # up to so many bp to either side, into real flanks
+
+    @model_validator(mode="after")
+    def _classes_balanced_once(self) -> Training:
+        if self.sampling == "balanced" and (self.balanced or self.pos_weight is not None):
+            raise ValueError("sampling: balanced and class weights would correct the classes twice: choose one")
+        return self
 
 
 class Engine(_Settings):

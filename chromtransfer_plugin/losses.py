@@ -159,11 +159,6 @@ def training_loss(
     return BinaryLoss(1.0, 1.0 if pos_weight is None else pos_weight, focal_gamma)
 
 
-def balanced_loss(targets: np.ndarray) -> nn.Module:
-    """Binary loss with scikit-learn's ``balanced`` weights: see :func:`training_loss`."""
-    return training_loss("sigmoid", targets, balanced=True)
-
-
 def _binary_weights(targets: np.ndarray, outputs: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Negative and positive weights, each (T,), or 0-dimensional for one output."""
     positives = (targets > 0.5).sum(axis=0)

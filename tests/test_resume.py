@@ -25,7 +25,7 @@ CASES = {
     "averaged": {"ema": 0.9, "clip_norm": 1.0},
     "plateau": {"schedule": "plateau", "plateau_patience": 1, "plateau_min_delta": 0.5},
     "cosine": {"schedule": "cosine", "warmup_epochs": 1.5},
-    "augmented": {"reverse_complement": True, "shift": 5, "sampling": "balanced", "balanced": True},
+    "augmented": {"reverse_complement": True, "shift": 5, "sampling": "balanced"},
     "head_then_full": {"trainable": "head_then_full", "head_epochs": 2, "l2_sp": 0.1},
     "gradual": {"trainable": "gradual", "head_epochs": 1, "unfreeze_every": 1, "layer_decay": 0.7},
     "lora": {"trainable": "lora", "ema": 0.9},

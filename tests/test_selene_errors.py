@@ -100,15 +100,6 @@ CASES = {
     "no CUDA": ("pretrain", {"device: auto": "device: cuda"}, "'cuda' was asked for but this torch"),
     "outputs": ("pretrain", {"head_bn: True": "n_outputs: 2"}, "n_outputs=2 but the regions define 1 target"),
     "one class": ("pretrain", {"positive: open": "classes: open"}, "`classes` needs at least two labels"),
-    "balanced classes": (
-        "pretrain",
-        {
-            "head_bn: True": "n_outputs: 2",
-            "positive: open": "classes: [open, closed]",
-            "device: auto": "balanced: True",
-        },
-        "`balanced` weights are for a binary task, not for `classes`",
-    ),
     "probabilities": (
         "pretrain",
         {"class: ChromTransfer,": "class: ChromTransferProbability,"},

@@ -14,7 +14,7 @@ from training_cases import SETTINGS, assert_equal, make_trainer, make_windows, t
 from chromtransfer_plugin.checkpoint import load_model
 from chromtransfer_plugin.defaults import PRETRAIN, Engine, Training
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.losses import BinaryLoss, balanced_loss, criterion_for
+from chromtransfer_plugin.losses import BinaryLoss, criterion_for, training_loss
 from chromtransfer_plugin.models.chromtransfer import ChromTransfer
 from chromtransfer_plugin.training import Evaluation, evaluate, l2_penalty, phase_run, trainer
 
@@ -242,14 +242,14 @@ def test_a_damaged_state_is_refused(interrupted, content):
 
 def test_balanced_weights_are_n_over_two_n_class():
     targets = np.array([[1], [0], [0], [0], [0]], dtype=np.float32)
-    loss = balanced_loss(targets)
+    loss = training_loss("sigmoid", targets, balanced=True)
     assert (loss.negative_weight.item(), loss.positive_weight.item()) == (5 / 8, 5 / 2)
     logits = torch.tensor([[2.0], [0.5], [-1.0], [0.0], [3.0]])
     p = torch.sigmoid(logits)[:, 0].double()
     each = torch.cat([-torch.log(p[:1]) * 2.5, -torch.log(1 - p[1:]) * 0.625])
     assert loss(logits, torch.from_numpy(targets)).item() == pytest.approx(each.mean().item(), rel=1e-6)
     with pytest.raises(ChromTransferError, match="0 positive and 5 negative"):
-        balanced_loss(np.zeros((5, 1)))
+        training_loss("sigmoid", np.zeros((5, 1)), balanced=True)
 
 
 def test_losses_of_logits_by_hand():

@@ -115,6 +115,10 @@ class TrainModel(selene_sdk.train_model.TrainModel):
         if not output_dir:
             raise ChromTransferError("train_model: give a top-level `output_dir` in the YAML file.")
         require_integers("train_model", max_steps=settings.get("max_steps"), cpu_n_threads=cpu_n_threads)
+        if "lr" in settings:
+            raise ChromTransferError(
+                "train_model TrainModel: unknown key 'lr': the learning rate is the top-level `lr` of the YAML file."
+            )
         own = keyword_names(TrainModel, _GIVEN_BY_SELENE)
         given = {**settings, "lr": float(optimizer_kwargs["lr"])}
         self.settings, self.engine = run_settings(protocol, given, own)

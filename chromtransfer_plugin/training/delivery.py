@@ -30,5 +30,5 @@ def deliverable(model: ChromTransfer, prior_shift: np.ndarray | None) -> ChromTr
     if prior_shift is not None:
         bias = cast(nn.Linear, plain.head[-1]).bias
         with torch.no_grad():
-            bias += torch.from_numpy(prior_shift).to(bias)
+            bias.add_(torch.from_numpy(prior_shift).to(bias))
     return plain

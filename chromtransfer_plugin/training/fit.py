@@ -82,9 +82,8 @@ def run_settings(protocol: str, given: dict[str, Any], also: Sequence[str] = ())
         )
     except ValidationError as error:
         first = error.errors()[0]
-        raise ChromTransferError(
-            f"train_model: {first['loc'][0]}={first['input']!r} is not usable: {first['msg']}."
-        ) from error
+        what = f"{first['loc'][0]}={first['input']!r}" if first["loc"] else "the combination"
+        raise ChromTransferError(f"train_model: {what} is not usable: {first['msg']}.") from error
 
 
 def make_trainer(

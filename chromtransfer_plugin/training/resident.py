@@ -40,15 +40,22 @@ class ResidentWindows:
         self.targets = torch.from_numpy(np.ascontiguousarray(windows.targets)).to(home)
 
     def batch(self, rows: np.ndarray, flip: np.ndarray, offset: np.ndarray) -> Batch:
-        """Return windows by index, flipped and shifted as drawn; one-hot (B, 4, L) float32 and targets."""
+        """Return windows as one-hot (B, 4, L) float32 and targets.
+
+        Parameters
+        ----------
+        rows : numpy.ndarray (B,) int64
+            Which windows.
+        flip : numpy.ndarray (B,) bool
+        offset : numpy.ndarray (B,) int
+            How to change each (see :mod:`~chromtransfer_plugin.training.augment`).
+        """
         index = torch.from_numpy(rows).to(self.codes.device)
         codes = self.codes[index].to(self.device)
-        codes = augment_codes(
-            codes,
-            torch.from_numpy(flip[rows]).to(self.device),
-            torch.from_numpy(offset[rows]).to(self.device),
-            self.flank,
+        flips, offsets = (
+            torch.from_numpy(draw).to(self.device) if draw.any() else None for draw in (flip, offset)
         )
+        codes = augment_codes(codes, flips, offsets, self.flank)
         return Batch(one_hot_tensor(codes), self.targets[index].to(self.device))
 
 

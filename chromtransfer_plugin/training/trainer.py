@@ -222,6 +222,11 @@ class Trainer:
             f"({self.utilisation.source})"
         )
 
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The optimiser of the phase that runs."""
+        return cast(PhaseRun, self.run).optimizer
+
     def _enter(self, phase: Phase) -> None:
         """Start a phase unless it is the one that runs already."""
         if self.run is not None and phase == self.run.phase:
@@ -237,7 +242,7 @@ class Trainer:
     def _epoch(self, index: int) -> tuple[Epoch, Evaluation]:
         s = self.settings
         order = epoch_indices(self.train.targets, self.seed, index, s.sampling)
-        flip, offset = draws(self.train.n, self.seed, index, s.reverse_complement, s.shift)
+        flip, offset = draws(len(order), self.seed, index, s.reverse_complement, s.shift)
         shares = batch_slices(len(order), s.batch_size, self.processes.rank, self.processes.world)
         run = cast(PhaseRun, self.run)
         train_mode(self.model, run.phase, s)
@@ -245,7 +250,7 @@ class Trainer:
         saved = started
         with self.progress.bar(f"epoch {index + 1}/{s.max_epochs}", len(order), first) as bar:
             for share, whole in shares[self.position :]:
-                batch = run.batches.batch(order[share], flip, offset)
+                batch = run.batches.batch(order[share], flip[share], offset[share])
                 self._train_step(run, batch, whole.stop - whole.start)
                 self.position += 1
                 bar.update(whole.stop - whole.start)
@@ -427,7 +432,7 @@ class Trainer:
         if self.average is not None:
             self.average.load_state_dict(parts["average"])
         self._enter(self.phases[notes["phase"]])
-        restore_optimizer(cast(PhaseRun, self.run).optimizer, parts["optimizer"])
+        restore_optimizer(self.optimizer, parts["optimizer"])
         rank = self.processes.rank
         self.total = parts["position"]["total"][rank].view(torch.float64).squeeze().to(self.device)
         torch.set_rng_state(parts["generator"]["cpu"][rank])
