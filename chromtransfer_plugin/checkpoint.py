@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -20,10 +21,14 @@ if TYPE_CHECKING:
     from torch import nn
 
     from chromtransfer_plugin.models.chromtransfer import ChromTransfer
+    from chromtransfer_plugin.models.ensemble import Ensemble
+
+    Network: TypeAlias = ChromTransfer | Ensemble
 
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
 FORMAT = 1
+MEMBERS = "member_checkpoints"  # key of an ensemble's Card.training
 
 
 class Card(BaseModel):
@@ -33,7 +38,8 @@ class Card(BaseModel):
 
     format: int = FORMAT
     network: Literal["ChromTransfer"] = "ChromTransfer"
-    architecture: Architecture
+    architecture: Architecture  # of each member
+    members: int = Field(default=1, ge=1, le=1_000)  # networks whose logits are averaged
     outputs: list[str]  # one name per logit
     activation: Literal["sigmoid", "softmax"] = "sigmoid"  # turns logits into probabilities
     window: int = WINDOW
@@ -54,9 +60,9 @@ class Card(BaseModel):
 
 
 class LoadedModel(NamedTuple):
-    """A network in evaluation mode and its card."""
+    """A network, or an ensemble of several, in evaluation mode and its card."""
 
-    model: ChromTransfer
+    model: Network
     card: Card
 
 
@@ -66,7 +72,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def save_model(model: ChromTransfer, folder: str | Path, card: Card) -> Path:
+def save_model(model: Network, folder: str | Path, card: Card) -> Path:
     """Write a checkpoint folder.
 
     The card, which holds the weights' SHA-256, is renamed into place last: a folder left by a kill in between
@@ -74,14 +80,16 @@ def save_model(model: ChromTransfer, folder: str | Path, card: Card) -> Path:
 
     Parameters
     ----------
-    model : ChromTransfer
+    model : ChromTransfer or Ensemble
         Its tensors are stored from the CPU as they are (float32).
     folder : path
         Created if needed.
     card : Card
-        ``weights_sha256``, ``architecture`` and ``created_by`` are filled in here.
+        ``weights_sha256``, ``architecture``, ``members`` and ``created_by`` are filled in here.
     """
     from safetensors.torch import save_file
+
+    from chromtransfer_plugin.models.ensemble import Ensemble
 
     folder = Path(folder)
     make_folder(folder)
@@ -91,6 +99,7 @@ def save_model(model: ChromTransfer, folder: str | Path, card: Card) -> Path:
     card = card.model_copy(
         update={
             "architecture": model.architecture,
+            "members": len(model.members) if isinstance(model, Ensemble) else 1,
             "weights_sha256": sha256(folder / WEIGHTS),
             "created_by": f"chromtransfer-plugin {chromtransfer_plugin.__version__}",
         }
@@ -185,6 +194,15 @@ def load_state(model: nn.Module, tensors: dict[str, torch.Tensor], source: str) 
     model.load_state_dict(tensors)
 
 
+def build_network(card: Card) -> Network:
+    """Return a network as the card describes it, with random weights."""
+    from chromtransfer_plugin.models.chromtransfer import ChromTransfer
+    from chromtransfer_plugin.models.ensemble import Ensemble
+
+    members = [ChromTransfer(**card.architecture.model_dump()) for _ in range(card.members)]
+    return members[0] if card.members == 1 else Ensemble(members)
+
+
 def load_model(path: str | Path) -> LoadedModel:
     """Load a checkpoint on the CPU, in evaluation mode.
 
@@ -198,10 +216,82 @@ def load_model(path: str | Path) -> LoadedModel:
     ChromTransferError
         If it is missing, truncated, altered, or of another architecture.
     """
-    from chromtransfer_plugin.models.chromtransfer import ChromTransfer
-
     folder = find_checkpoint(path)
     card = read_card(folder)
-    model = ChromTransfer(**card.architecture.model_dump())
+    model = build_network(card)
     load_state(model, read_weights(folder, card), str(folder))
     return LoadedModel(model.eval(), card)
+
+
+def load_network(path: str | Path) -> tuple[ChromTransfer, Card]:
+    """Load a checkpoint that must be of one network, e.g. to transfer from it.
+
+    Raises
+    ------
+    ChromTransferError
+        As :func:`load_model`; also if it is an ensemble, whose members' checkpoints are then named.
+    """
+    from chromtransfer_plugin.models.ensemble import Ensemble
+
+    model, card = load_model(path)
+    if isinstance(model, Ensemble):
+        names = card.training.get(MEMBERS, [])
+        raise ChromTransferError(
+            f"{path}: is an ensemble of {card.members} networks, here one is needed: name the checkpoint of one "
+            f"member{': ' if names else ''}{', '.join(names)}."
+        )
+    return model, card
+
+
+def save_ensemble(
+    members: Sequence[str | Path | ChromTransfer], folder: str | Path, card: Card | None = None
+) -> Path:
+    """Write several networks as one checkpoint, whose logits are the mean of theirs.
+
+    Parameters
+    ----------
+    members : sequence of path or ChromTransfer
+        At least two checkpoints (see :func:`load_model`) or networks of one architecture.
+    folder : path
+        Created if needed.
+    card : Card, optional
+        Default: that of the first checkpoint without its ``training``. The checkpoints' paths are added to ``training``
+        as ``member_checkpoints``, and ``smoke`` if one comes from a smoke test.
+
+    Raises
+    ------
+    ChromTransferError
+        If the members differ in architecture, outputs, activation or window, one is itself an ensemble, or all are
+        networks and there is no card.
+    """
+    from chromtransfer_plugin.models.chromtransfer import ChromTransfer
+    from chromtransfer_plugin.models.ensemble import Ensemble
+
+    networks: list[ChromTransfer] = []
+    cards: dict[str, Card] = {}
+    for member in members:
+        if isinstance(member, ChromTransfer):
+            networks.append(member)
+        else:
+            network, cards[str(member)] = load_network(member)
+            networks.append(network)
+    ensemble = Ensemble(networks)
+    if card is None:
+        if not cards:
+            raise ChromTransferError("save_ensemble: networks without checkpoints need a card.")
+        card = next(iter(cards.values())).model_copy(update={"training": {}})
+    for name, other in cards.items():
+        _check_same_answers(name, other, card)
+    facts: dict[str, Any] = {MEMBERS: list(cards)} if cards else {}
+    if any(other.training.get("smoke") is True for other in cards.values()):
+        facts["smoke"] = True
+    return save_model(ensemble, folder, card.model_copy(update={"training": {**card.training, **facts}}))
+
+
+def _check_same_answers(name: str, card: Card, ensemble: Card) -> None:
+    for key in ("outputs", "activation", "window"):
+        ours, theirs = getattr(ensemble, key), getattr(card, key)
+        if ours != theirs:
+            raise ChromTransferError(
+                f"{name}: {key} {theirs} differs from {ours} of the ensemble: members must answer the same question."
+            )

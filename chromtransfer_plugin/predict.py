@@ -24,6 +24,7 @@ def predict_logits(
     batch_size: int = PREDICT_BATCH,
     device: str | None = None,
     progress: bool = False,
+    both_strands: bool = False,
 ) -> np.ndarray:
     """Logits of many windows; the batch size changes speed only.
 
@@ -38,6 +39,8 @@ def predict_logits(
         None runs where the model is; ``auto`` uses CUDA if present.
     progress : bool
         Show a bar with rate and ETA.
+    both_strands : bool
+        Mean of the logits of each window and of its reverse complement, which take twice as long as one.
 
     Returns
     -------
@@ -57,6 +60,8 @@ def predict_logits(
         for batch in _batches(data, batch_size, progress):
             X = as_one_hot(batch.to(target))
             logits = model(X).float()
+            if both_strands:
+                logits = (logits + model(X.flip(1, 2)).float()) / 2  # A, C, G, T reversed is T, G, C, A
             empty = X.sum(dim=(1, 2)) == 0
             outputs.append(logits.masked_fill(empty.unsqueeze(1), float("nan")).cpu())
     return torch.cat(outputs).numpy() if outputs else np.zeros((0, 1), np.float32)

@@ -68,6 +68,7 @@ def test_loading_gives_every_bit_back_without_unpickling(saved, monkeypatch):
             "bn_momentum": 0.01,
             "bn_eps": 0.001,
         },
+        "members": 1,
         "outputs": ["open"],
         "activation": "sigmoid",
         "window": 600,
@@ -191,6 +192,8 @@ def test_a_refused_state_changes_nothing():
         ({"activation": "tanh"}, "'activation'"),
         ({"architecture": {"width": -1}}, "'architecture.width': Input should be greater than 0"),
         ({"architecture": {"depth": 3}}, "'architecture.depth'"),
+        ({"members": 0}, "'members': Input should be greater than or equal to 1"),
+        ({"members": 10**9}, "'members': Input should be less than or equal to 1000"),
         ({"outputs": ["a", "b"]}, "2 names in 'outputs' for n_outputs=1"),
     ],
 )

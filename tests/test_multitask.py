@@ -282,7 +282,7 @@ def test_sampler_folds_flanks_and_holdout(many, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"tasks": None}, "the keys `genome` and `regions` (or `tasks`) are required"),
+        ({"tasks": None}, "the keys `genome` and `regions` are required, or `tasks`"),
         ({"tasks": ["X", "Y"]}, "`tasks` needs names and files, {A549: A549.csv"),
         ({"tasks": {"X": None}}, "no file is named"),
         ({"positive": "X"}, "not both"),

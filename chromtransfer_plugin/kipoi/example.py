@@ -16,8 +16,7 @@ from chromtransfer_plugin.predict import predict_logits, probabilities
 from chromtransfer_plugin.regions import read_regions
 
 if TYPE_CHECKING:
-    from chromtransfer_plugin.checkpoint import Card
-    from chromtransfer_plugin.models.chromtransfer import ChromTransfer
+    from chromtransfer_plugin.checkpoint import Card, Network
 
 N_WINDOWS = 8
 FLANK = 20  # bp of sequence on both sides of each window
@@ -100,7 +99,7 @@ def _random_places(genome: Genome, length: int, rng: np.random.Generator) -> pd.
     return table[known].head(N_WINDOWS)
 
 
-def write_expectation(path: Path, model: ChromTransfer, card: Card, codes: NDArray[np.uint8]) -> None:
+def write_expectation(path: Path, model: Network, card: Card, codes: NDArray[np.uint8]) -> None:
     """Write inputs and probabilities of the example windows in the HDF5 layout of ``kipoi test``.
 
     They are computed on the CPU and without the Kipoi classes, so ``kipoi test`` compares two ways to the

@@ -130,8 +130,10 @@ def describe(
         if card.activation == "softmax"
         else "Probability of each output (sigmoid)"
     )
+    one = card.members == 1
+    network = "ChromTransfer network" if one else f"Mean logit of {card.members} ChromTransfer networks"
     technical = (
-        f"ChromTransfer network: {card.window} bp of DNA in, {n} probabilit{'y' if n == 1 else 'ies'} out. "
+        f"{network}: {card.window} bp of DNA in, {n} probabilit{'y' if n == 1 else 'ies'} out. "
         "Only the plus strand is read. A window without any known base gets NaN."
     )
     full = f"{doc.strip()}\n{technical}" if doc else technical

@@ -36,8 +36,8 @@ class ChromTransferModel(BaseModel):
 
     Attributes
     ----------
-    model : ChromTransfer
-        The network, in evaluation mode, on the device.
+    model : ChromTransfer or Ensemble
+        The network or networks, in evaluation mode, on the device.
     card : Card
 
     Raises

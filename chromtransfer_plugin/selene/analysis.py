@@ -15,14 +15,18 @@ import selene_sdk.evaluate_model
 import selene_sdk.predict.model_predict
 import selene_sdk.sequences
 import torch
+from sklearn.metrics import average_precision_score, roc_auc_score
 
-from chromtransfer_plugin.checkpoint import find_checkpoint, load_state, read_card, read_weights
+from chromtransfer_plugin.checkpoint import find_checkpoint, load_model, load_state
 from chromtransfer_plugin.constants import WINDOW
 from chromtransfer_plugin.device import pick_device
 from chromtransfer_plugin.errors import ChromTransferError, keyword_names, reject_unknown
 from chromtransfer_plugin.files import make_folder
 from chromtransfer_plugin.friendly import ChromTransferWarning
+from chromtransfer_plugin.metrics import known_only
 from chromtransfer_plugin.models.chromtransfer import ChromTransfer
+from chromtransfer_plugin.models.ensemble import Ensemble
+from chromtransfer_plugin.predict import probabilities
 from chromtransfer_plugin.selene.sampler import RegionSampler, check_outputs
 
 
@@ -54,19 +58,40 @@ def _unknown_to_zero(encoding: np.ndarray) -> np.ndarray:
     return np.where(encoding == 1, encoding, 0)
 
 
-@contextmanager
-def _selene_weights(checkpoint: str, model: ChromTransfer) -> Iterator[str]:
-    """Yield a plain state-dict file of our checkpoint, for Selene's loader.
+class _Predictor(torch.nn.Module):
+    """The network, or the ensemble, of a checkpoint, giving what the model class of the YAML file gives.
 
-    Selene assigns weights by position, or silently not at all; here they are first loaded by name, and any
-    misfit is an error. The file then has the tensors in the order of the model, not of the checkpoint.
+    Parameters
+    ----------
+    checkpoint : str
+    given : ChromTransfer
+        The model of the YAML file: it must fit the checkpoint, and says whether probabilities are wanted.
     """
-    folder = find_checkpoint(checkpoint)
-    load_state(model, read_weights(folder, read_card(folder)), str(folder))
-    with tempfile.TemporaryDirectory() as temporary:
-        path = os.path.join(temporary, "state_dict.pth")
-        torch.save(model.state_dict(), path)
-        yield path
+
+    from_lua = False
+
+    def __init__(self, checkpoint: str, given: ChromTransfer) -> None:
+        super().__init__()
+        self.network, self.card = load_model(checkpoint)
+        one = self.network.networks[0] if isinstance(self.network, Ensemble) else self.network
+        load_state(given, one.state_dict(), str(find_checkpoint(checkpoint)))
+        self.probabilities = bool(getattr(given, "gives_probabilities", False))
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        """(B, 4, L) one-hot -> (B, n_outputs) logits or probabilities."""
+        logits = self.network(X)
+        return probabilities(logits, self.card.activation) if self.probabilities else logits
+
+    @contextmanager
+    def selene_weights(self) -> Iterator[str]:
+        """Yield a plain state-dict file, for Selene's loader.
+
+        Selene assigns weights by position, or silently not at all; the file has them in the order of this model.
+        """
+        with tempfile.TemporaryDirectory() as temporary:
+            path = os.path.join(temporary, "state_dict.pth")
+            torch.save(self.state_dict(), path)
+            yield path
 
 
 # Arguments that Selene fills in; a user does not write them.
@@ -87,7 +112,9 @@ def _check_model(where: str, model: torch.nn.Module) -> None:
 
 
 class EvaluateModel(selene_sdk.evaluate_model.EvaluateModel):
-    """Evaluate a checkpoint on the sampler's test windows; writes Selene's usual files with probabilities.
+    """Evaluate a checkpoint, of one network or an ensemble, on the sampler's test windows.
+
+    Writes Selene's usual files with probabilities.
 
     Parameters
     ----------
@@ -98,7 +125,11 @@ class EvaluateModel(selene_sdk.evaluate_model.EvaluateModel):
 
     Notes
     -----
-    Use the model class ``ChromTransferProbability``, whose outputs are what the files should hold.
+    Use the model class ``ChromTransferProbability``, whose outputs are what the files should hold. For an ensemble its
+    ``class_args`` are those of one member.
+
+    With several tasks, unknown targets (NaN in ``test_targets.npz``) count neither in the loss nor in the metrics;
+    Selene's figures leave such tasks out.
     """
 
     def __init__(
@@ -125,18 +156,15 @@ class EvaluateModel(selene_sdk.evaluate_model.EvaluateModel):
         check_outputs(where, model, data_sampler)  # type: ignore[arg-type]
         if not trained_model_path or not output_dir:
             raise ChromTransferError(f"{where}: `trained_model_path` and `output_dir` are required.")
-        outputs = read_card(find_checkpoint(trained_model_path)).outputs
-        if data_sampler.activation == "softmax" and outputs != data_sampler.features:
-            raise ChromTransferError(
-                f"{where}: the checkpoint's classes are {outputs}, the sampler's {data_sampler.features}: list "
-                "`classes` in the checkpoint's order."
-            )
+        predictor = _Predictor(trained_model_path, model)  # type: ignore[arg-type]
+        _check_outputs(where, predictor, data_sampler)
         make_folder(Path(output_dir))
         del criterion  # the model returns probabilities here, so the loss is the cross-entropy of those
-        loss = torch.nn.BCELoss() if data_sampler.activation == "sigmoid" else _CategoricalLoss()
-        with _selene_weights(trained_model_path, model) as weights:  # type: ignore[arg-type]
+        loss = _BinaryLoss() if data_sampler.activation == "sigmoid" else _CategoricalLoss()
+        chosen = metrics or {"roc_auc": roc_auc_score, "average_precision": average_precision_score}
+        with predictor.selene_weights() as weights:
             super().__init__(
-                model,
+                predictor,
                 loss,
                 data_sampler,
                 data_sampler.features,
@@ -144,8 +172,30 @@ class EvaluateModel(selene_sdk.evaluate_model.EvaluateModel):
                 output_dir,
                 batch_size=batch_size,
                 use_cuda=_use_cuda(device),
-                **({"metrics": metrics} if metrics else {}),
+                metrics={name: known_only(metric) for name, metric in chosen.items()},
             )
+
+
+def _check_outputs(where: str, predictor: _Predictor, sampler: RegionSampler) -> None:
+    """Refuse other outputs than the checkpoint's; the name of a single one is free."""
+    card = predictor.card
+    several = len(sampler.features) > 1
+    if several and (card.outputs != sampler.features or card.activation != sampler.activation):
+        key = "classes" if sampler.activation == "softmax" else "tasks"
+        kind = "classes" if card.activation == "softmax" else "tasks"
+        raise ChromTransferError(
+            f"{where}: the checkpoint's {kind} are {card.outputs}, the sampler's {sampler.features}: list "
+            f"`{key}` in the checkpoint's order."
+        )
+
+
+class _BinaryLoss(torch.nn.Module):
+    """Cross-entropy of probabilities (B, T) against 0/1/NaN targets: mean over windows of the mean over known outputs."""
+
+    def forward(self, p: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        known = ~torch.isnan(targets)
+        each = torch.nn.functional.binary_cross_entropy(p, torch.where(known, targets, 0.0), reduction="none")
+        return (torch.where(known, each, 0.0).sum(dim=1) / known.sum(dim=1)).mean()
 
 
 class _CategoricalLoss(torch.nn.Module):
@@ -161,7 +211,7 @@ class AnalyzeSequences(selene_sdk.predict.model_predict.AnalyzeSequences):
     Parameters
     ----------
     trained_model_path : str
-        Our checkpoint folder.
+        Our checkpoint folder; of an ensemble, the model's ``class_args`` are those of one member.
     sequence_length : int
         bp.
     features : list of str
@@ -198,13 +248,13 @@ class AnalyzeSequences(selene_sdk.predict.model_predict.AnalyzeSequences):
                 f"{where}: `reference_sequence` must be a chromtransfer_plugin.selene.Genome: other genomes encode "
                 "unknown bases differently than in training."
             )
-        card = read_card(find_checkpoint(trained_model_path))
-        with _selene_weights(trained_model_path, model) as weights:  # type: ignore[arg-type]
+        predictor = _Predictor(trained_model_path, model)  # type: ignore[arg-type]
+        with predictor.selene_weights() as weights:
             super().__init__(
-                model,
+                predictor,
                 weights,
                 sequence_length,
-                features or card.outputs,
+                features or predictor.card.outputs,
                 batch_size=batch_size,
                 use_cuda=_use_cuda(device),
                 reference_sequence=reference_sequence,

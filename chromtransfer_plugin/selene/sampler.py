@@ -90,12 +90,14 @@ class RegionSampler(Sampler):
         reject_unknown(where, unknown, keyword_names(RegionSampler, without={"output_dir"}))
         positives, classes, tasks = _labels(positive), _labels(classes), _tasks(where, tasks)
         if not genome or not (regions or tasks):
-            raise ChromTransferError(f"{where}: the keys `genome` and `regions` (or `tasks`) are required.")
+            raise ChromTransferError(
+                f"{where}: the keys `genome` and `regions` are required, or `tasks` instead of `regions`."
+            )
         if mode not in _MODES:
             raise ChromTransferError(f"{where}: mode '{mode}' is unknown: use {', '.join(_MODES)}.")
         if not positives and not classes and not tasks:
             raise ChromTransferError(
-                f"{where}: give `positive` (binary task), `classes` (multi-class) or `tasks` (several binary tasks)."
+                f"{where}: give `positive` (binary task) or `classes` (multi-class), or `tasks` (several binary tasks)."
             )
         if classes and len(classes) < 2:
             raise ChromTransferError(f"{where}: `classes` needs at least two labels; for one use `positive`.")
