@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 from chromtransfer_plugin.errors import ChromTransferError
@@ -12,6 +14,23 @@ from chromtransfer_plugin.errors import ChromTransferError
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+# Dense peaks of one card in TFLOP/s, from the makers' data sheets: bfloat16 (float32 sums), TF32, float32. The first
+# name that occurs in the card's is taken.
+_PEAKS = {
+    "B200": (2250.0, 1100.0, 75.0),
+    "H200": (989.0, 495.0, 67.0),
+    "H100 PCIe": (756.0, 378.0, 51.0),
+    "H100": (989.0, 495.0, 67.0),
+    "A100": (312.0, 156.0, 19.5),
+    "L40S": (362.0, 183.0, 91.6),
+    "L4": (121.0, 60.0, 30.3),
+    "RTX 6000 Ada": (364.0, 182.0, 91.1),
+    "RTX A6000": (155.0, 77.4, 38.7),
+    "RTX 5090": (209.5, 104.8, 104.8),
+    "RTX 4090": (165.2, 82.6, 82.6),
+    "RTX 3090": (71.0, 35.6, 35.6),
+}
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -50,6 +69,66 @@ def describe(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
     return f"cpu ({torch.get_num_threads()} threads)"
+
+
+def peak_flops(device: torch.device, dtype: torch.dtype) -> tuple[float, str]:
+    """Return what a device could do at most, to compare an achieved rate with.
+
+    Parameters
+    ----------
+    device : torch.device
+    dtype : torch.dtype
+        Type of the multiplications: ``torch.bfloat16`` under autocast, else ``torch.float32``.
+
+    Returns
+    -------
+    tuple of float and str
+        Operations per second, and where the number comes from: a data sheet (dense, no sparsity), or, for a CPU or
+        a card that is not in the table, the rate of large matrix products and convolutions, measured once in a
+        fraction of a second.
+    """
+    import torch
+
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+        # Convolutions, nearly all of the work, round float32 to TF32 where cuDNN may.
+        column = (
+            0 if dtype in (torch.bfloat16, torch.float16) else 1 if torch.backends.cudnn.allow_tf32 else 2
+        )
+        for card, peaks in _PEAKS.items():
+            if card in name and dtype in (torch.bfloat16, torch.float16, torch.float32):
+                return peaks[column] * 1e12, f"{('bf16', 'TF32', 'fp32')[column]} peak of {card}, data sheet"
+    kind = str(dtype).removeprefix("torch.")
+    rate = _measured_flops(device, dtype, torch.get_num_threads())
+    return rate, f"{kind} matrix products measured on {describe(device)}"
+
+
+@cache
+def _measured_flops(device: torch.device, dtype: torch.dtype, threads: int) -> float:
+    """Best of a few products of 1024 x 1024 matrices (4096 on CUDA), and on a CPU of convolutions."""
+    import torch
+
+    del threads  # the rate depends on it, so it is part of the key
+    n = 4096 if device.type == "cuda" else 1024
+    a = torch.ones(n, n, device=device, dtype=dtype)
+    jobs: list[tuple[float, Callable[[], object]]] = [(2.0 * n**3, lambda: a @ a)]
+    if device.type == "cpu":
+        # oneDNN's convolutions can be faster than the library behind torch.mm.
+        X = torch.ones(16, 64, 1, 604, dtype=dtype).contiguous(memory_format=torch.channels_last)
+        kernel = torch.ones(64, 64, 1, 5, dtype=dtype).contiguous(memory_format=torch.channels_last)
+        jobs.append((2.0 * 16 * 600 * 64 * 64 * 5, lambda: torch.conv2d(X, kernel)))
+    best = 0.0
+    with torch.inference_mode(), torch.autocast(device.type, enabled=False):
+        for operations, job in jobs:
+            job()
+            until = time.perf_counter() + 0.1
+            while time.perf_counter() < until:
+                started = time.perf_counter()
+                job()
+                if device.type == "cuda":
+                    torch.cuda.synchronize(device)
+                best = max(best, operations / (time.perf_counter() - started))
+    return best
 
 
 def available_cores() -> int:
