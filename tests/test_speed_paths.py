@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 from chromtransfer_plugin.models import convolution
 from chromtransfer_plugin.models.blocks import ConvUnit, SameConv1d, ShortcutBlock
 from chromtransfer_plugin.models.chromtransfer import ChromTransfer
-from chromtransfer_plugin.models.convolution import FastBatchNorm1d, FastDropout, plain_layers
+from chromtransfer_plugin.models.convolution import FastDropout, batch_norm, is_plain_norm, plain_layers
 
 needs_fast = pytest.mark.skipif(
     not convolution.is_fast_input(torch.zeros(1, 1, 1)), reason="this torch has no oneDNN"
@@ -232,46 +232,70 @@ def test_other_types_and_functional_transforms_take_the_plain_path(fast_calls):
 # --- batch norm ------------------------------------------------------------------------------------------
 
 
+class Norm(nn.Module):
+    """A batch norm as the units of the trunk run it."""
+
+    def __init__(self, channels: int, momentum: float | None = 0.01) -> None:
+        super().__init__()
+        self.bn = nn.BatchNorm1d(channels, eps=1e-3, momentum=momentum)
+        nn.init.normal_(self.bn.weight)
+        nn.init.normal_(self.bn.bias)
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        return batch_norm(self.bn, X) if is_plain_norm(self.bn, X) else self.bn(X)
+
+
 @pytest.mark.parametrize("momentum", [0.01, None])
 def test_batch_norm_in_rows_equals_torchs_and_moves_the_same_statistics(momentum):
     torch.manual_seed(7)
-    norm = FastBatchNorm1d(6, eps=1e-3, momentum=momentum).train()
-    nn.init.normal_(norm.weight)
-    nn.init.normal_(norm.bias)
-    rows = torch.randn(5, 30, 6) * 3 + 2
-    fast = gradients(norm, rows.transpose(1, 2))
+    norm = Norm(6, momentum).train()
+    X = (torch.randn(5, 30, 6) * 3 + 2).transpose(1, 2)
+    assert is_plain_norm(norm.bn, X)
+    fast = gradients(norm, X)
     with plain_layers():
-        exact = gradients(norm, rows.transpose(1, 2).contiguous(), torch.float64)
-    assert exact["num_batches_tracked"] == fast["num_batches_tracked"] == 1
+        exact = gradients(norm, X, torch.float64)
+    assert exact["bn.num_batches_tracked"] == fast["bn.num_batches_tracked"] == 1
     assert_near(fast, exact, 2e-6)
 
 
 def test_batch_norm_of_many_rows_is_as_exact_as_with_the_channels_first():
     """torch's own kernel for this memory order is off by 1e-3 here."""
     torch.manual_seed(8)
-    norm = FastBatchNorm1d(8, eps=1e-3).train()
-    rows = torch.randn(64, 600, 8).relu() + torch.rand(8)
+    norm = Norm(8).train()
+    X = (torch.randn(64, 600, 8).relu() + torch.rand(8)).transpose(1, 2)
     with torch.no_grad():
-        fast = norm(rows.transpose(1, 2))
-        exact = copy.deepcopy(norm).double()(rows.transpose(1, 2).double())
+        fast = norm(X)
+        exact = copy.deepcopy(norm).double()(X.double())
     assert (fast - exact).abs().max() < 1e-5
 
 
 def test_frozen_statistics_stay_and_are_used():
     torch.manual_seed(9)
-    norm = FastBatchNorm1d(4).eval()
-    norm.running_mean.normal_()
-    norm.running_var.uniform_(0.5, 2)
-    rows = torch.randn(3, 20, 4)
-    fast = gradients(norm, rows.transpose(1, 2))
+    norm = Norm(4).eval()
+    norm.bn.running_mean.normal_()
+    norm.bn.running_var.uniform_(0.5, 2)
+    X = torch.randn(3, 20, 4).transpose(1, 2)
+    fast = gradients(norm, X)
     with plain_layers():
-        assert_near(fast, gradients(norm, rows.transpose(1, 2).contiguous(), torch.float64), 1e-6)
-    assert torch.equal(fast["running_mean"], norm.running_mean)
+        assert_near(fast, gradients(norm, X, torch.float64), 1e-6)
+    assert torch.equal(fast["bn.running_mean"], norm.bn.running_mean)
 
 
-def test_one_value_per_channel_is_refused_as_torch_does():
+def test_other_norms_and_hooked_ones_run_as_they_are():
+    class Other(nn.BatchNorm1d):
+        pass
+
+    X = torch.randn(3, 20, 4).transpose(1, 2)
+    assert is_plain_norm(nn.BatchNorm1d(4), X)
+    assert not is_plain_norm(Other(4), X)
+    assert not is_plain_norm(nn.BatchNorm1d(4, affine=False), X)
+    assert not is_plain_norm(nn.BatchNorm1d(4), X.contiguous())
+    assert not is_plain_norm(nn.BatchNorm1d(4), X.double())
+    hooked = nn.BatchNorm1d(4)
+    hooked.register_full_backward_hook(lambda *_: None)
+    assert not is_plain_norm(hooked, X)
     with pytest.raises(ValueError, match="more than 1 value per channel"):
-        FastBatchNorm1d(4).train()(torch.randn(1, 4, 1))
+        Norm(4).train()(torch.randn(1, 4, 1))
 
 
 # --- dropout ---------------------------------------------------------------------------------------------

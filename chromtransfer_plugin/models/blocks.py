@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from chromtransfer_plugin.models.convolution import (
-    FastBatchNorm1d,
     FastDropout,
+    batch_norm,
     is_fast_input,
     is_plain_conv,
+    is_plain_norm,
     is_unhooked,
     same_convolution,
 )
@@ -65,7 +66,7 @@ class ConvUnit(nn.Module):
         super().__init__()
         self.conv = SameConv1d(cin, cout, kernel)
         self.relu = nn.ReLU()
-        self.bn = FastBatchNorm1d(cout, eps=eps, momentum=momentum)
+        self.bn = nn.BatchNorm1d(cout, eps=eps, momentum=momentum)
         self.dropout = FastDropout(dropout)
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
@@ -74,7 +75,8 @@ class ConvUnit(nn.Module):
 
     def after_conv(self, X: torch.Tensor) -> torch.Tensor:
         """What follows the convolution: (B, cout, L) -> (B, cout, L)."""
-        return self.dropout(self.bn(self.relu(X)))
+        X = self.relu(X)
+        return self.dropout(batch_norm(self.bn, X) if is_plain_norm(self.bn, X) else self.bn(X))
 
 
 class ShortcutBlock(nn.Module):

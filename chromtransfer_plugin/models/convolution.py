@@ -44,13 +44,13 @@ def is_fast_input(X: torch.Tensor) -> bool:
     """Whether a tensor is one that these functions speed up; on CUDA the plain layers are the fast ones."""
     return bool(
         _enabled
+        and not torch.compiler.is_compiling()
         and type(X) in (torch.Tensor, nn.Parameter)
         and X.device.type == "cpu"
         and X.dtype in _MASK_TYPES
         and X.numel() > 0
         and torch.backends.mkldnn.is_available()
         and torch.backends.mkldnn.enabled
-        and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
         and not torch._C._are_functorch_transforms_active()
     )
@@ -184,49 +184,46 @@ def _kernel_gradient(X: torch.Tensor, dY: torch.Tensor, kernel: torch.Tensor, le
     return torch.cat(parts, dim=3) if n > 1 else parts[0]
 
 
-class FastBatchNorm1d(nn.BatchNorm1d):
-    """``nn.BatchNorm1d`` that takes (B, C, L) with the channels innermost in memory as it is.
+def is_plain_norm(norm: nn.Module, X: torch.Tensor) -> bool:
+    """Whether :func:`batch_norm` may take a layer's place: a torch ``BatchNorm1d`` that nothing listens to."""
+    return (
+        type(norm) is nn.BatchNorm1d
+        and norm.affine
+        and norm.running_mean is not None
+        and is_unhooked(norm)
+        and is_fast_input(X)
+        and X.dim() == 3
+        and X.transpose(1, 2).is_contiguous()
+        and X.shape[0] * X.shape[2] > 1  # torch refuses to train on one value per channel
+    )
 
-    ``nn.BatchNorm1d`` would copy it, and torch's own kernel for this order adds up a channel number by number in
-    float32: over 128 sequences of 600 bp its results are off by 0.002. The sums here are pairwise. Everything
-    else, CUDA too, goes to ``nn.BatchNorm1d``.
+
+def batch_norm(norm: nn.BatchNorm1d, X: torch.Tensor) -> torch.Tensor:
+    """Batch norm of (B, C, L) with the channels innermost in memory, which stay there.
+
+    ``nn.BatchNorm1d`` would copy them to the front, and torch's own kernel for this order adds up a channel number
+    by number in float32: over 128 sequences of 600 bp its results are off by 0.002. The sums here are pairwise.
+    The running statistics move as torch's do.
     """
-
-    def forward(self, X: torch.Tensor) -> torch.Tensor:
-        """(B, C, L) or (B, C), normalised per channel."""
-        if (
-            X.dim() != 3
-            or not is_fast_input(X)
-            or not X.transpose(1, 2).is_contiguous()
-            or self.running_mean is None
-            or self.running_var is None
-            or (self.training and X.shape[0] * X.shape[2] < 2)
-        ):
-            return super().forward(X)
-        rows = X.transpose(1, 2).flatten(0, 1)
-        if self.training:
-            rows = self._normalise(rows, self.running_mean, self.running_var)
-        else:
-            scale = self.weight * torch.rsqrt(self.running_var + self.eps)
-            shift = self.bias - self.running_mean * scale
-            rows = torch.addcmul(shift.to(rows.dtype), rows, scale.to(rows.dtype))
-        return rows.view(X.shape[0], X.shape[2], X.shape[1]).transpose(1, 2)
-
-    def _normalise(
-        self, rows: torch.Tensor, running_mean: torch.Tensor, running_var: torch.Tensor
-    ) -> torch.Tensor:
-        """Normalise (N, C) by its own statistics and follow them."""
-        Y, mean, variance = _BatchNorm.apply(rows, self.weight, self.bias, self.eps)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    rows = X.transpose(1, 2).flatten(0, 1)
+    if norm.training:
+        rows, mean, variance = _BatchNorm.apply(rows, norm.weight, norm.bias, norm.eps)
+        n = rows.shape[0]
         with torch.no_grad():
-            momentum = self.momentum if self.momentum is not None else 0.0
-            if self.num_batches_tracked is not None:
-                self.num_batches_tracked.add_(1)
-                if self.momentum is None:
-                    momentum = 1 / float(self.num_batches_tracked)
-            n = rows.shape[0]
-            running_mean.lerp_(mean, momentum)
-            running_var.lerp_(variance * (n / (n - 1)), momentum)
-        return Y
+            momentum = norm.momentum if norm.momentum is not None else 0.0
+            if norm.num_batches_tracked is not None:
+                norm.num_batches_tracked.add_(1)
+                if norm.momentum is None:
+                    momentum = 1 / float(norm.num_batches_tracked)
+            norm.running_mean.lerp_(mean, momentum)
+            norm.running_var.lerp_(variance * (n / (n - 1)), momentum)
+    else:
+        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        shift = norm.bias - norm.running_mean * scale
+        rows = torch.addcmul(shift.to(rows.dtype), rows, scale.to(rows.dtype))
+    return rows.view(X.shape[0], X.shape[2], X.shape[1]).transpose(1, 2)
 
 
 class _BatchNorm(torch.autograd.Function):
