@@ -64,6 +64,7 @@ def test_loading_gives_every_bit_back_without_unpickling(saved, monkeypatch):
             "head_bn": True,
             "n_outputs": 1,
             "width": 0.125,
+            "cut": "last_conv",
             "dropout": 0.1,
             "bn_momentum": 0.01,
             "bn_eps": 0.001,

@@ -26,7 +26,7 @@ from chromtransfer_plugin.models.chromtransfer import ChromTransfer
 from chromtransfer_plugin.models.ensemble import Ensemble
 from chromtransfer_plugin.onehot import one_hot, reverse_complement_codes
 from chromtransfer_plugin.predict import predict_checkpoint, predict_logits, probabilities
-from chromtransfer_plugin.transfer import transfer_trunk
+from chromtransfer_plugin.transfer import fine_tuning_model, transfer_trunk
 
 LENGTH = 80
 SETTINGS = {"width": 0.125, "head": [16], "head_bn": False}  # of make_checkpoint
@@ -110,6 +110,10 @@ def test_an_ensemble_is_not_transferred(members, saved, folders):
     target = ChromTransfer(width=0.125, head=(4,), head_bn=False)
     with pytest.raises(ChromTransferError, match="ensemble of 3 networks and has no single trunk"):
         transfer_trunk(Ensemble(members), target)
+    with pytest.raises(ChromTransferError, match="ensemble of 3 networks"):
+        fine_tuning_model(saved, target)
+    with pytest.raises(ChromTransferError, match="ensemble of 3 networks"):
+        _ = Ensemble(members).trunk
     with pytest.raises(ChromTransferError) as error:
         load_network(saved)
     names = ", ".join(str(folder) for folder in folders)

@@ -261,7 +261,7 @@ def test_sampler_folds_flanks_and_holdout(many, tmp_path):
     assert own[0] != folds[0].train.fingerprint()
 
     first = sampler.get_data_and_targets(64, mode="train")[0][0][0]
-    sampler.add_flank(8)
+    sampler.widen(8)
     assert sampler.windows("train").flank == sampler.split(0).train.flank == 8
     assert sampler.windows("train").centre().fingerprint() == own[0]
     assert [sampler.windows(mode).fingerprint() for mode in ("validate", "test")] == own[1:]
@@ -275,7 +275,7 @@ def test_sampler_folds_flanks_and_holdout(many, tmp_path):
     sampler.shrink(5)
     assert [sampler.windows(mode).n for mode in ("train", "validate")] == [5, 5]
     assert sampler.split(0).train.n == 5
-    sampler.add_flank(3)
+    sampler.widen(3)
     assert (sampler.windows("train").n, sampler.windows("train").flank) == (5, 3)
 
 

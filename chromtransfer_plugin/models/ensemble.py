@@ -85,14 +85,15 @@ class Ensemble(nn.Module):
 
     @property
     def trunk(self) -> nn.Module:
-        """Refuse: which member's trunk should it be?
+        """Refuse with a :class:`ChromTransferError`: which member's trunk should it be?"""
+        raise self._no_trunk()
 
-        Raises
-        ------
-        ChromTransferError
-            Always.
-        """
-        raise ChromTransferError(
+    def levels(self) -> dict[str, nn.Module]:
+        """Refuse with a :class:`ChromTransferError`, as ``trunk`` does."""
+        raise self._no_trunk()
+
+    def _no_trunk(self) -> ChromTransferError:
+        return ChromTransferError(
             f"this model is an ensemble of {len(self.members)} networks and has no single trunk to transfer or train. "
             "Name the checkpoint of one member, such as `fold_0` in the folder of the run that trained it."
         )

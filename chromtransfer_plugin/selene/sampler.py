@@ -142,7 +142,7 @@ class RegionSampler(Sampler):
         """Return the sets of every fold in turn; each window outside the test set validates once."""
         return [self.split(fold) for fold in range(self.n_folds)]
 
-    def add_flank(self, flank: int) -> None:
+    def widen(self, flank: int) -> None:
         """Give the training windows ``flank`` bp of sequence on either side, so that they can be shifted."""
         self._windows = with_flank(self._windows, self.genome, flank)
         self._use(self.fold)
