@@ -87,6 +87,8 @@ class TrainModel(selene_sdk.train_model.TrainModel):
     ``selene_sdk.train_model.validation.txt`` is the cross-entropy; early stopping also counts the L2 penalty, as Keras does.
     """
 
+    model: ChromTransfer
+
     def __init__(
         self,
         model: ChromTransfer,
@@ -107,6 +109,7 @@ class TrainModel(selene_sdk.train_model.TrainModel):
         logging_verbosity: int = 1,
         **settings: Any,
     ) -> None:
+        del loss_criterion  # the losses follow from the settings: see training_loss and criterion_for
         if not isinstance(data_sampler, RegionSampler):
             raise ChromTransferError(
                 "train_model: this TrainModel trains on a chromtransfer_plugin.selene.RegionSampler. "

@@ -11,16 +11,11 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from chromtransfer_plugin.device import peak_flops
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.files import atomic_path
 from chromtransfer_plugin.models.chromtransfer import ChromTransfer
-
-try:
-    from chromtransfer_plugin.device import peak_flops
-    from chromtransfer_plugin.models.flops import training_flops
-except ImportError:
-    peak_flops = lambda *_: (1e11, "x")
-    training_flops = lambda *_, **__: 1
+from chromtransfer_plugin.models.flops import training_flops
 
 HISTORY = "history.csv"
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from chromtransfer_plugin.checkpoint import Card, load_model, save_model
+from chromtransfer_plugin.checkpoint import Card, load_network, save_model
 from chromtransfer_plugin.dataset import Windows
 from chromtransfer_plugin.defaults import Engine, Training
 from chromtransfer_plugin.device import describe, device_of, pick_device
@@ -347,7 +347,7 @@ class Trainer:
             restore_batch_norm(self.model)
             from_main(0.0, self.device, self.processes)  # wait until rank 0 has written the best model
         merge_adapters(self.model.trunk)
-        state = load_model(self.output_dir / BEST).model.state_dict()
+        state = load_network(self.output_dir / BEST).model.state_dict()
         self.model.load_state_dict(state)
         self.model.eval()
         early = self._out_of_patience() and len(self.history) < self.settings.max_epochs

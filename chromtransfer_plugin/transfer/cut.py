@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple, get_args
 
-from chromtransfer_plugin.checkpoint import load_model
+from chromtransfer_plugin.checkpoint import load_network
 from chromtransfer_plugin.defaults import FINETUNE, Training
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.models.chromtransfer import LEVELS, ChromTransfer
@@ -91,7 +91,7 @@ def fine_tuning_model(
     Parameters
     ----------
     checkpoint : path
-        A pre-trained model (see :func:`~chromtransfer_plugin.checkpoint.load_model`).
+        A pre-trained model (see :func:`~chromtransfer_plugin.checkpoint.load_network`).
     target : ChromTransfer
         A freshly initialised network; changed in place. Gradients reach what trains in the first phase of the
         mode; adapters are not attached yet.
@@ -103,7 +103,7 @@ def fine_tuning_model(
     modes = get_args(Training.model_fields["trainable"].annotation)
     if trainable not in modes:
         raise ChromTransferError(f"trainable='{trainable}' is unknown: use one of {', '.join(modes)}.")
-    source, card = load_model(checkpoint)
+    source, card = load_network(checkpoint)
     transferred = transfer_trunk(source, target, upto)
     first = phases(target, FINETUNE.model_copy(update={"trainable": trainable}))[0]
     set_gradients(target, first)
