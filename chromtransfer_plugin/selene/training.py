@@ -16,7 +16,7 @@ import selene_sdk.train_model
 import torch
 from selene_sdk.train_model import logger
 
-from chromtransfer_plugin.checkpoint import load_model
+from chromtransfer_plugin.checkpoint import Network, load_model
 from chromtransfer_plugin.dataset import Splits, Windows
 from chromtransfer_plugin.device import available_cores, pick_device
 from chromtransfer_plugin.errors import ChromTransferError, keyword_names, require_integers
@@ -87,7 +87,7 @@ class TrainModel(selene_sdk.train_model.TrainModel):
     ``selene_sdk.train_model.validation.txt`` is the cross-entropy; early stopping also counts the L2 penalty, as Keras does.
     """
 
-    model: ChromTransfer
+    model: Network
 
     def __init__(
         self,

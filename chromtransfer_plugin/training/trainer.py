@@ -347,7 +347,7 @@ class Trainer:
             restore_batch_norm(self.model)
             from_main(0.0, self.device, self.processes)  # wait until rank 0 has written the best model
         merge_adapters(self.model.trunk)
-        state = load_network(self.output_dir / BEST).model.state_dict()
+        state = load_network(self.output_dir / BEST)[0].state_dict()
         self.model.load_state_dict(state)
         self.model.eval()
         early = self._out_of_patience() and len(self.history) < self.settings.max_epochs
