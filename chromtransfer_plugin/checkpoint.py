@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from chromtransfer_plugin.models.chromtransfer import ChromTransfer
     from chromtransfer_plugin.models.ensemble import Ensemble
 
-    Network: TypeAlias = ChromTransfer | Ensemble
+Network: TypeAlias = "ChromTransfer | Ensemble"  # text: importing this module must not import torch
 
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
