@@ -36,6 +36,15 @@ def test_features_are_those_of_the_network_in_evaluation_mode():
     assert all(module.training for module in model.modules())
 
 
+def test_a_head_can_be_trained_on_the_whole_tensor():
+    """Tensors made in inference mode would be refused by autograd."""
+    model = pretrained()
+    features = cached_features(model, windows())
+    assert not features.is_inference()
+    model.head(features).sum().backward()
+    assert model.head[0].linear.weight.grad.abs().sum() > 0
+
+
 @pytest.mark.parametrize("batch_size", [1, 7, 50, 500])
 def test_batch_size_and_kind_of_array_do_not_matter(batch_size):
     model, codes = pretrained(), windows()
