@@ -15,7 +15,7 @@ from chromtransfer_plugin.device import peak_flops
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.files import atomic_path
 from chromtransfer_plugin.models.chromtransfer import ChromTransfer
-from chromtransfer_plugin.models.flops import training_flops
+from chromtransfer_plugin.models.flops import forward_flops, training_flops
 
 HISTORY = "history.csv"
 
@@ -46,13 +46,16 @@ class Utilisation:
         self.peak, self.source = peak_flops(device, torch.bfloat16 if bf16 else torch.float32)
         self.full = training_flops(model, length, trunk_frozen=False)
         self.frozen = training_flops(model, length, trunk_frozen=True)
+        # Trunk forward + 3 x head, minus trunk and head forward: what is left is twice the head.
+        self.head = 3 * (self.frozen - forward_flops(model, length)) // 2
 
-    def text(self, sequences_per_second: float, trunk_frozen: bool) -> str:
+    def text(self, sequences_per_second: float, phase: str, cached: bool) -> str:
         """Describe a rate: ``92 sequences/s = 0.18 TFLOP/s, 61 % of the peak``."""
-        rate = sequences_per_second * (self.frozen if trunk_frozen else self.full)
+        work = self.head if cached else self.frozen if phase == "head" else self.full
+        rate = sequences_per_second * work
         share = 100 * rate / self.peak
         return (
-            f"{sequences_per_second:.0f} sequences/s = {rate / 1e12:.3g} TFLOP/s, {share:.1f} % of the peak"
+            f"{sequences_per_second:.0f} sequences/s = {rate / 1e12:.3g} TFLOP/s, {share:.2g} % of the peak"
         )
 
 
@@ -82,7 +85,7 @@ class Progress:
         live = sys.stderr.isatty()
         return tqdm(
             total=total, initial=done, desc=title, unit="seq", disable=not self.active, leave=False,
-            smoothing=0.05, dynamic_ncols=live, mininterval=0.3 if live else 15.0,
+            smoothing=0.05, dynamic_ncols=live, mininterval=0.3 if live else 15.0, delay=0 if live else 15,
         )  # fmt: skip
 
     def write_history(self, history: Sequence[Epoch]) -> None:

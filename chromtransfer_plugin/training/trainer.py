@@ -302,7 +302,7 @@ class Trainer:
                 "Lower the learning rate (lr)."
             )
         epoch = epoch._replace(best=not self.history or epoch.monitored < self._best().monitored)
-        utilisation = self.utilisation.text(rate, run.frozen_trunk)
+        utilisation = self.utilisation.text(rate, run.phase.kind, run.frozen_trunk)
         self.progress.log(
             f"epoch {epoch.epoch}: train loss {epoch.train_loss:.4f}, validation loss {epoch.validation_loss:.4f} "
             f"(+ L2 {epoch.l2:.4f}), {utilisation}{', best so far' if epoch.best else ''}"

@@ -1,0 +1,212 @@
+"""Does transfer pay on a few thousand real regions? Paper preset, from scratch, `best`, and a 6-mer regression.
+
+Every model is trained on each of three locus-wise folds of the training windows of a line: predictions of the
+held-out folds are the cross-validation, the mean of the three models predicts the given chr2/chr3 windows.
+Finished parts are kept, so that `train` may be called for some parts, in parallel, before `report`.
+
+    python benchmarks/transfer.py train --data DIR --out DIR [--part pretrain --part paper ...] [--line K562 ...]
+    python benchmarks/transfer.py report --data DIR --out DIR --to docs/results
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+
+from chromtransfer_plugin.constants import CELL_LINES
+from chromtransfer_plugin.dataset import Splits, Windows
+from chromtransfer_plugin.files import atomic_path, make_folder
+from chromtransfer_plugin.genome import Genome
+from chromtransfer_plugin.metrics import auroc, average_precision, bootstrap_difference, bootstrap_interval
+from chromtransfer_plugin.predict import predict_checkpoint
+from chromtransfer_plugin.regions import region_ids
+from chromtransfer_plugin.reproduce import GENOME, pretraining_regions
+from chromtransfer_plugin.run_record import package_versions
+from chromtransfer_plugin.train import TrainingData, train
+
+FOLDS, SEED = 3, 1
+WIDTH = 0.25  # of the paper's channels: what this study's machine can train six times three times
+PARTS = ("pretrain", "paper", "scratch")
+NETWORK = {"width": WIDTH, "head": [1024, 32], "head_bn": False}
+
+
+def line_data(data: Path, line: str) -> TrainingData:
+    return TrainingData(
+        genome=data / GENOME,
+        regions=[data / "regions" / part / f"{line}.csv" for part in ("train", "test")],
+        positive=[line],
+        folds=FOLDS,
+        fold_by="locus",
+    )
+
+
+def splits_of(data: Path, line: str) -> list[Splits]:
+    splits, _, _ = line_data(data, line).splits(0, SEED, ensemble=True)
+    return splits
+
+
+@click.group()
+def main() -> None:
+    """Train the parts of the study, then report."""
+
+
+@main.command("train")
+@click.option("--data", type=click.Path(path_type=Path), required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True)
+@click.option("--part", "parts", multiple=True, default=PARTS, type=click.Choice(PARTS))
+@click.option("--line", "lines", multiple=True, default=CELL_LINES, type=click.Choice(CELL_LINES))
+@click.option("--epochs", default=25, help="At most; the paper's are 100.")
+def train_parts(data: Path, out: Path, parts: tuple[str, ...], lines: tuple[str, ...], epochs: int) -> None:
+    """Train parts of the study."""
+    engine = {"bf16": True, "max_epochs": epochs}
+    if "pretrain" in parts:
+        pretrain(data, out, engine)
+    for part, line in itertools.product([part for part in parts if part != "pretrain"], lines):
+        folder = out / part / line
+        if (folder / "best_model").exists():
+            continue
+        if part == "paper":
+            train(line_data(data, line), folder, "finetune", pretrained=out / "pretrain", ensemble=True,
+                  network=NETWORK, settings=engine, seed=SEED)  # fmt: skip
+        else:
+            train(
+                line_data(data, line),
+                folder,
+                "scratch",
+                ensemble=True,
+                network=NETWORK,
+                settings=engine,
+                seed=SEED,
+            )
+
+
+def pretrain(data: Path, out: Path, engine: dict[str, Any]) -> None:
+    """Open (in none of the six lines) against genome tiles, as the paper's but for size."""
+    if (out / "pretrain" / "best_model").exists() and not (out / "pretrain" / "resume.safetensors").exists():
+        return
+    make_folder(out)
+    genome = Genome(data / GENOME)
+    funnel = pretraining_regions(data, genome, out / "pretrain.csv", SEED)
+    (out / "funnel.json").write_text(json.dumps(funnel))
+    regions = TrainingData(
+        genome=data / GENOME, regions=[out / "pretrain.csv"], positive=["open"], fold_by="locus"
+    )
+    train(regions, out / "pretrain", "pretrain", network={"width": WIDTH}, settings=engine, seed=SEED)
+
+
+# --- baseline: 6-mer logistic regression --------------------------------------------------------------------
+
+
+def kmer_counts(codes: np.ndarray, k: int = 6) -> np.ndarray:
+    """Square roots of the counts of canonical k-mers; (N, L) codes -> (N, 2080) for k = 6."""
+    words = [np.array(word) for word in itertools.product(range(4), repeat=k)]
+    canonical: dict[tuple[int, ...], int] = {}
+    column = np.empty(4**k, dtype=int)
+    for i, word in enumerate(words):
+        column[i] = canonical.setdefault(min(tuple(word), tuple(3 - word[::-1])), len(canonical))
+    counts = np.zeros((len(codes), len(canonical)), dtype=np.float32)
+    views = np.lib.stride_tricks.sliding_window_view(codes, k, axis=1)
+    for row, view in enumerate(views):
+        known = view[(view < 4).all(axis=1)].astype(int)
+        np.add.at(counts[row], column[known @ (4 ** np.arange(k - 1, -1, -1))], 1)
+    return np.sqrt(counts)
+
+
+def regression(train_set: Windows, *others: Windows) -> list[np.ndarray]:
+    """Logits of a logistic regression on 6-mers fitted on the training windows."""
+    X = kmer_counts(train_set.codes)
+    mean, scale = X.mean(axis=0), X.std() + 1e-9
+    model = LogisticRegression(C=0.01, max_iter=500).fit((X - mean) / scale, train_set.targets[:, 0])
+    return [model.decision_function((kmer_counts(w.codes) - mean) / scale) for w in others]
+
+
+# --- report -------------------------------------------------------------------------------------------------
+
+
+def predictions(data: Path, out: Path, line: str, models: list[str]) -> dict[str, dict[str, np.ndarray]]:
+    """For cross-validation and test: the labels and every model's scores."""
+    splits = splits_of(data, line)
+    truth = {
+        "cv": np.concatenate([s.validation.targets[:, 0] for s in splits]),
+        "test": splits[0].test.targets[:, 0],
+    }
+    scores: dict[str, dict[str, np.ndarray]] = {name: {"truth": y} for name, y in truth.items()}
+    for model in models:
+        folder = out / model / line
+        held_out = [
+            predict_checkpoint(folder / f"fold_{k}", s.validation.codes)[:, 0] for k, s in enumerate(splits)
+        ]
+        scores["cv"][model] = np.concatenate(held_out)
+        scores["test"][model] = predict_checkpoint(folder, splits[0].test.codes)[:, 0]
+    parts = [regression(s.train, s.validation, s.test) for s in splits]
+    scores["cv"]["6-mer regression"] = np.concatenate([cv for cv, _ in parts])
+    scores["test"]["6-mer regression"] = np.mean([test for _, test in parts], axis=0)
+    published = pd.read_csv(data / "paper_scores" / f"{line}.csv").set_index("region")["score"]
+    scores["test"]["authors' model (all data)"] = published.loc[region_ids(splits[0].test.table)].to_numpy()
+    return scores
+
+
+@main.command()
+@click.option("--data", type=click.Path(path_type=Path), required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True)
+@click.option("--to", type=click.Path(path_type=Path), default=Path("docs/results"))
+def report(data: Path, out: Path, to: Path) -> None:
+    """Score everything that was trained and write transfer.json and the tables of transfer.md."""
+    models = [
+        part for part in PARTS[1:] if all((out / part / line / "best_model").exists() for line in CELL_LINES)
+    ]
+    facts: dict[str, Any] = {"versions": package_versions(), "width": WIDTH, "folds": FOLDS, "lines": {}}
+    for line in CELL_LINES:
+        facts["lines"][line] = {}
+        for name, scores in predictions(data, out, line, models).items():
+            truth = scores.pop("truth")
+            facts["lines"][line][name] = {
+                "n": len(truth),
+                "positives": int(truth.sum()),
+                "models": {model: measured(truth, p) for model, p in scores.items()},
+                "paper minus scratch": bootstrap_difference(
+                    truth, scores["paper"], scores["scratch"]
+                )._asdict(),
+            }
+    with atomic_path(to / "transfer.json") as temporary:
+        temporary.write_text(json.dumps(facts, indent=1, default=float) + "\n")
+    click.echo(tables(facts))
+
+
+def measured(truth: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
+    interval = bootstrap_interval(truth, predicted, auroc)
+    return {
+        "auroc": auroc(truth, predicted),
+        "interval": interval[1:3],
+        "average_precision": average_precision(truth, predicted),
+    }
+
+
+def tables(facts: dict[str, Any]) -> str:
+    """Lay out AUROC with intervals: a table for cross-validation, one for the test windows."""
+    text: list[str] = []
+    for name in ("cv", "test"):
+        lines = facts["lines"]
+        models = list(next(iter(lines.values()))[name]["models"])
+        text += [f"| {name} | " + " | ".join(lines) + " | mean |", "|---" * (len(lines) + 2) + "|"]
+        counts = " | ".join(f"{v[name]['positives']}/{v[name]['n']}" for v in lines.values())
+        text.append(f"| open/all | {counts} | |")
+        for model in models:
+            found = [v[name]["models"][model] for v in lines.values()]
+            cells = " | ".join(
+                f"{m['auroc']:.3f} [{m['interval'][0]:.2f}, {m['interval'][1]:.2f}]" for m in found
+            )
+            text.append(f"| {model} | {cells} | {np.mean([m['auroc'] for m in found]):.3f} |")
+        text.append("")
+    return "\n".join(text)
+
+
+if __name__ == "__main__":
+    main()
