@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Everything that needs a GPU, for a machine with CUDA, Python 3.11 or 3.12 and torch, and no network.
+#
+#     bash benchmarks/gpu.sh            results in ./out: gpu.json, gpu.md, tests.txt, machine.txt
+#     OUT=/tmp/x PYTHON=python3.12 SITE=.gpu/site BUDGET=400 bash benchmarks/gpu.sh
+#
+# SITE may hold packages that the machine lacks. To fill it on a machine with a network:
+#     pip install --target .gpu/site --only-binary :all: --python-version 3.12 --platform manylinux2014_x86_64 \
+#         --no-deps pydantic pydantic-core annotated-types typing-extensions typing-inspection click pytest pluggy iniconfig
+#
+# The parts are independent: each says what it lacks, and the others run. Exits with 1 if the benchmark failed.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+OUT=${OUT:-./out}
+PYTHON=${PYTHON:-python3}
+SITE=${SITE:-.gpu/site}
+mkdir -p "$OUT"
+# SITE comes last, so that the machine's own torch and numpy win.
+export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
+[ -d "$SITE" ] && PYTHONPATH="$PYTHONPATH:$PWD/$SITE"
+export PYTHONUNBUFFERED=1
+
+{
+  date
+  nvidia-smi 2>&1 | head -20
+  "$PYTHON" - <<'PYTHON_CODE'
+import importlib, sys
+print("python", sys.version)
+needed = ["torch", "numpy", "pydantic", "click"]  # benchmark
+useful = ["pytest", "triton", "pandas", "pyfaidx", "safetensors", "tangermeme", "selene_sdk", "kipoi"]  # tests
+for name in needed + useful:
+    try:
+        module = importlib.import_module(name)
+        print(f"{name} {getattr(module, '__version__', 'present')}")
+    except Exception as error:
+        print(f"{name} MISSING ({type(error).__name__}: {error}){' - the benchmark needs it' if name in needed else ''}")
+try:
+    import torch
+    print("CUDA", torch.version.cuda, torch.cuda.is_available(), torch.cuda.device_count())
+except Exception as error:
+    print("no torch:", error)
+PYTHON_CODE
+} 2>&1 | tee "$OUT/machine.txt"
+
+# One file at a time: a file whose imports are missing cannot keep the others from running.
+: > "$OUT/tests.txt"
+for file in $(grep -l 'pytest.mark.gpu' tests/test_*.py); do
+  echo "== $file" | tee -a "$OUT/tests.txt"
+  timeout 120 "$PYTHON" -m pytest -q -m gpu -p no:cacheprovider "$file" 2>&1 | tail -15 | tee -a "$OUT/tests.txt"
+done
+
+DEVICE=${DEVICE:-cuda}
+"$PYTHON" benchmarks/throughput.py --device "$DEVICE" --out "$OUT" --budget "${BUDGET:-400}" ${QUICK:+--quick} 2>&1 | tee "$OUT/throughput.txt"
+exit "$((PIPESTATUS[0] != 0))"
