@@ -107,7 +107,9 @@ class Training(_Settings):
     @model_validator(mode="after")
     def _classes_balanced_once(self) -> Training:
         if self.sampling == "balanced" and (self.balanced or self.pos_weight is not None):
-            raise ValueError("sampling: balanced and class weights would correct the classes twice: choose one")
+            raise ValueError(
+                "sampling: balanced and class weights would correct the classes twice: choose one"
+            )
         return self
 
 

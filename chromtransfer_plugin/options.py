@@ -41,7 +41,7 @@ def _value(option: str, text: str, value: str) -> Any:
     try:
         parsed = yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise ChromTransferError(f"{option} {text}: the value is not readable ({error}).") from error
+        raise ChromTransferError(f"{option} {text}: the value is not readable as YAML.") from error
     try:  # YAML 1.1 takes 1e-4 for text
         return float(parsed) if isinstance(parsed, str) else parsed
     except ValueError:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from tqdm import tqdm
 
 from chromtransfer_plugin import defaults
 from chromtransfer_plugin.constants import SEED, TEST_CHROMOSOMES, WINDOW
 from chromtransfer_plugin.dataset import Splits, all_folds, load_windows, split_windows
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.genome import Genome
-from chromtransfer_plugin.models.chromtransfer import ChromTransfer
+from chromtransfer_plugin.models.chromtransfer import ChromTransfer, parse_architecture
 from chromtransfer_plugin.training import FitResult, Origin, Task, fit_folds, make_trainer, run_settings
 
 Files = str | Path | Sequence[str | Path]
@@ -113,8 +114,6 @@ def train(
     if data.tasks and (data.positive or data.classes):
         raise ChromTransferError("train: give one of positive, classes and tasks.")
     training, engine = run_settings(protocol, dict(settings or {}))
-    splits, report, identity = data.splits(training.shift, seed, ensemble)
-    print(report)
     task = data.task()
     origin = Origin(protocol, str(pretrained) if pretrained else None, upto, trained_on)
     architecture = {
@@ -123,6 +122,9 @@ def train(
         **(network or {}),
         "n_outputs": len(task.outputs),
     }
+    parse_architecture(architecture)  # before any work
+    splits, report, identity = data.splits(training.shift, seed, ensemble)
+    tqdm.write(report)
     run: dict[str, Any] = {"device": device, "engine": engine, "facts": {"genome": identity}}
     if ensemble:
         return fit_folds(

@@ -16,6 +16,7 @@ from chromtransfer_plugin.defaults import (
     PRETRAIN,
     SCRATCH,
     Architecture,
+    Engine,
     Training,
 )
 from chromtransfer_plugin.errors import keyword_names
@@ -173,7 +174,7 @@ def test_every_file_loads_and_has_only_known_keys(name, monkeypatch):
     Architecture(**config["model"]["class_args"])
     classes = {
         "sampler": (RegionSampler, set()),
-        "train_model": (TrainModel, set(Training.model_fields) - {"lr"}),
+        "train_model": (TrainModel, set(Training.model_fields) - {"lr"} | set(Engine.model_fields)),
         "evaluate_model": (EvaluateModel, set()),
         "analyze_sequences": (AnalyzeSequences, set()),
     }
@@ -199,10 +200,11 @@ def test_every_file_begins_with_a_sentence():
 def test_the_documentation_names_every_key_and_no_other_default():
     from chromtransfer_plugin.selene import AnalyzeSequences, EvaluateModel, RegionSampler, TrainModel
 
-    text = (CONFIGS.parent / "docs" / "selene.md").read_text()
+    pages = ("selene", "training", "transfer")
+    text = "".join((CONFIGS.parent / "docs" / f"{page}.md").read_text() for page in pages)
     given_by_selene = {"model", "criterion", "data_sampler", "loss_criterion", "optimizer_class"}
     given_by_selene |= {"optimizer_kwargs", "output_dir", "deterministic"}
-    keys = set(Training.model_fields) - {"lr"} | set(Architecture.model_fields)
+    keys = set(Training.model_fields) - {"lr"} | set(Engine.model_fields) | set(Architecture.model_fields)
     for function in (
         AnalyzeSequences,
         EvaluateModel,

@@ -94,11 +94,11 @@ def test_the_first_epoch_equals_a_plain_loop(tmp_path):
     decayed = [p for n, p in model.named_parameters() if n.endswith(".conv.conv.weight")]
     rest = [p for n, p in model.named_parameters() if not n.endswith(".conv.conv.weight")]
     groups = [{"params": decayed, "weight_decay": 2e-4}, {"params": rest}]
-    optimizer = torch.optim.Adam(groups, lr=0.01, betas=(0.9, 0.999), eps=1e-7)
+    optimizer = torch.optim.Adam(groups, lr=0.01, betas=(0.9, 0.999), eps=1e-7, fused=True)
     windows, total = make_windows(65, 1), 0.0
     order = np.random.default_rng([7, 0]).permutation(65)
     for rows in (order[:16], order[16:32], order[32:48], order[48:]):
-        X = torch.eye(4)[torch.from_numpy(windows.codes[rows].astype(int))].transpose(1, 2)
+        X = torch.eye(4)[torch.from_numpy(windows.codes[rows].astype(int))].transpose(1, 2).contiguous()
         loss = functional.binary_cross_entropy_with_logits(model(X), torch.from_numpy(windows.targets[rows]))
         optimizer.zero_grad()
         loss.backward()

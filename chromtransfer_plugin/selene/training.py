@@ -15,6 +15,7 @@ import numpy as np
 import selene_sdk.train_model
 import torch
 from selene_sdk.train_model import logger
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from chromtransfer_plugin.checkpoint import Network, load_model
 from chromtransfer_plugin.dataset import Splits, Windows
@@ -22,6 +23,7 @@ from chromtransfer_plugin.device import available_cores, pick_device
 from chromtransfer_plugin.errors import ChromTransferError, keyword_names, require_integers
 from chromtransfer_plugin.files import make_folder
 from chromtransfer_plugin.losses import criterion_for
+from chromtransfer_plugin.metrics import known_only
 from chromtransfer_plugin.models.chromtransfer import ChromTransfer
 from chromtransfer_plugin.predict import probabilities
 from chromtransfer_plugin.selene.sampler import RegionSampler, check_outputs
@@ -42,6 +44,7 @@ from chromtransfer_plugin.training import (
 )
 from chromtransfer_plugin.training.distributed import join_processes, local_device
 
+_METRICS = {"roc_auc": roc_auc_score, "average_precision": average_precision_score}  # Selene's
 # Arguments that Selene fills in; a user does not write them.
 _GIVEN_BY_SELENE = {
     "model",
@@ -152,7 +155,7 @@ class TrainModel(selene_sdk.train_model.TrainModel):
                 use_scheduler=False,
                 deterministic=deterministic,
                 logging_verbosity=logging_verbosity,
-                **({"metrics": metrics} if metrics else {}),
+                metrics={name: known_only(metric) for name, metric in (metrics or _METRICS).items()},
             )
         self._make_optimizer = partial(optimizer_class, **optimizer_kwargs)
         self.task = Task(data_sampler.features, data_sampler.activation)

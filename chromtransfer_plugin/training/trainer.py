@@ -148,7 +148,9 @@ class Trainer:
         }
         self.card = card.model_copy(update={"training": {**card.training, **data}})
         self.facts, self.prior_shift = facts or {}, prior_shift
-        self.make_optimizer = optimizer or partial(torch.optim.Adam, lr=settings.lr, eps=settings.adam_eps)
+        self.make_optimizer = optimizer or partial(
+            torch.optim.Adam, lr=settings.lr, eps=settings.adam_eps, fused=True
+        )
         self._prepare_model(transferred or [])
         self.progress = Progress(self.output_dir, self.processes.main, self.engine.tensorboard)
         self.windows = ResidentWindows(train, self.device)
@@ -327,8 +329,10 @@ class Trainer:
         return self.engine.max_steps is not None and self.step >= self.engine.max_steps
 
     def _out_of_patience(self) -> bool:
+        """Whether the patience is over; it is counted anew when the last phase starts."""
         patience = self.settings.patience
-        return patience is not None and len(self.history) - self._best().epoch >= patience
+        since = max(self._best().epoch, self.phases[-1].start)
+        return patience is not None and len(self.history) - since >= patience
 
     def _best(self) -> Epoch:
         return [epoch for epoch in self.history if epoch.best][-1]
@@ -338,7 +342,7 @@ class Trainer:
         with self._averaged():
             model = deliverable(self.model, self.prior_shift)
             if self.settings.trainable in ("lora", "ia3"):
-                save_adapters(self.model.trunk, self.output_dir / ADAPTERS)
+                save_adapters(self.model, self.output_dir / ADAPTERS)
         save_model(model, self.output_dir / BEST, self.card.model_copy(update={"training": training}))
 
     def _finish(self) -> FitResult:
