@@ -76,7 +76,7 @@ def test_python_the_command_line_and_selene_give_the_same_model(folder, example,
         for line in text.splitlines()
         if not line.strip().startswith(("batch_size:", "max_epochs:", "patience:"))
     ]
-    (tmp_path / "config.yml").write_text("\n".join(sections).replace("width: 0.125", "width: 0.0625"))
+    (tmp_path / "config.yml").write_text("\n".join(sections).replace("width: 0.125, bn_momentum: 0.3", "width: 0.0625"))
     server = SeleneServer(folder)
     selene = server.run(tmp_path / "config.yml", folder)
     server.close()
