@@ -154,7 +154,7 @@ def reproduce(data: Path, out: Path, lines: tuple[str, ...], folder: Path | None
 def train(
     out: Path, protocol: str, settings: tuple[str, ...], network: tuple[str, ...], tasks: tuple[str, ...],
     test: tuple[str, ...], pretrained: Path | None, upto: str | None, ensemble: bool, device: str, seed: int,
-    trained_on: str, positive: tuple[str, ...], classes: tuple[str, ...], **data: Any,
+    trained_on: str, motifs: str, positive: tuple[str, ...], classes: tuple[str, ...], **data: Any,
 ) -> None:  # fmt: skip
     """Pre-train, fine-tune or train from scratch on labelled regions; the same engine as in Selene.
 
@@ -170,7 +170,7 @@ def train(
             **data, positive=positive or None, classes=classes or None, tasks=files or None, test_chromosomes=test
         ),
         out, protocol, pretrained=pretrained, upto=upto, ensemble=ensemble, network=key_values("--network", network),
-        settings=key_values("--set", settings), device=device, seed=seed, trained_on=trained_on,
+        settings=key_values("--set", settings), device=device, seed=seed, trained_on=trained_on, motifs=motifs,
     )  # fmt: skip
     for result in results:
         click.echo(

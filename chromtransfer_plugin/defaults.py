@@ -33,7 +33,11 @@ class Architecture(_Settings):
     # multiplies the trunk's channel counts; 1 is the paper's
     width: float = Field(default=1.0, gt=0, le=16, allow_inf_nan=False)
     cut: Level = "last_conv"  # the trunk ends after this level; paper: the whole trunk
+    trunk: Literal["residual", "motifs"] = "residual"  # paper; motifs: known motifs and 6-mers
+    motifs: tuple[int, int, int, int] = (322, 364, 148, 45)  # of JASPAR2024, by length; for trunk: motifs
     dropout: float = Field(default=0.1, ge=0, lt=1)  # paper
+    feature_norm: bool = False  # batch norm, without gamma and beta, between trunk and head
+    feature_dropout: float = Field(default=0.0, ge=0, lt=1)  # of the features that enter the head
     bn_momentum: float = Field(default=0.01, gt=0, le=1)  # Keras momentum 0.99
     bn_eps: float = Field(default=1e-3, gt=0)  # Keras default
 
@@ -52,6 +56,17 @@ HEADS: dict[str, Head] = {
     "multiclass": Head(head=(512, 128), head_bn=True),  # the released multi-class configuration
     "linear": Head(head=(), head_bn=False),  # not in the paper: smallest possible head
 }
+
+# Not in the paper: our recipe for a few thousand windows (docs/results/transfer.md says how it was chosen).
+BEST_NETWORK = Architecture(
+    trunk="motifs",
+    head=(256,),
+    head_bn=False,
+    feature_norm=True,
+    feature_dropout=0.5,
+    dropout=0.5,
+    bn_momentum=0.05,
+)
 
 
 class Training(_Settings):
@@ -78,6 +93,9 @@ class Training(_Settings):
 
     # Regularisation
     l2: float = Field(default=1e-4, ge=0)  # Keras l2(1e-4) on the 20 batch-normalised trunk convolutions
+    weight_decay: float = Field(
+        default=0.0, ge=0, allow_inf_nan=False
+    )  # of the head's kernels, decoupled (AdamW)
     l2_sp: float = Field(default=0.0, ge=0, allow_inf_nan=False)  # l2_sp * sum((w - w_pretrained)**2), trunk
     clip_norm: float | None = Field(default=None, gt=0)  # largest norm of the whole gradient
     ema: float | None = Field(
@@ -132,11 +150,22 @@ FINETUNE = Training(lr=5e-6, batch_size=128, patience=10, max_epochs=100)  # pap
 SCRATCH = Training(lr=1e-3, batch_size=128, patience=10, max_epochs=100)  # paper: binary baseline
 FROZEN = Training(lr=1e-3, batch_size=128, patience=None, max_epochs=20, trainable="head", trunk_bn="eval")
 
+BEST = Training(
+    lr=3e-4,
+    batch_size=128,
+    patience=None,
+    max_epochs=6,
+    trainable="head",
+    schedule="cosine",
+    weight_decay=0.3,
+)
+
 PROTOCOLS: dict[str, Training] = {
     "pretrain": PRETRAIN,
     "finetune": FINETUNE,
     "scratch": SCRATCH,
     "frozen": FROZEN,
+    "best": BEST,
 }
 
 PREDICT_BATCH = 256  # sequences per forward pass when predicting; changes speed only

@@ -85,6 +85,7 @@ def train(
     device: str = "auto",
     seed: int = SEED,
     trained_on: str = "",
+    motifs: str = "JASPAR2024",
 ) -> list[FitResult]:
     """Train one model, or one for each fold, in a folder; go on where an interrupted run stopped.
 
@@ -106,6 +107,9 @@ def train(
     settings : mapping
         Fields of :class:`~chromtransfer_plugin.defaults.Training` and :class:`~chromtransfer_plugin.defaults.Engine`.
 
+    motifs : str
+        JASPAR release or MEME file for a new trunk of motifs (``network={"trunk": "motifs"}``).
+
     Returns
     -------
     list of FitResult
@@ -115,9 +119,9 @@ def train(
         raise ChromTransferError("train: give one of positive, classes and tasks.")
     training, engine = run_settings(protocol, dict(settings or {}))
     task = data.task()
-    origin = Origin(protocol, str(pretrained) if pretrained else None, upto, trained_on)
+    origin = Origin(protocol, str(pretrained) if pretrained else None, upto, trained_on, motifs)
     architecture = {
-        **defaults.HEADS["pretrain" if protocol == "pretrain" else "finetune"].model_dump(),
+        **_network_of(protocol),
         **_trunk_of(pretrained),
         **(network or {}),
         "n_outputs": len(task.outputs),
@@ -135,6 +139,12 @@ def train(
     return [
         make_trainer(model, splits[0], training, task, origin, output_dir=output_dir, seed=seed, **run).fit()
     ]
+
+
+def _network_of(protocol: str) -> dict[str, Any]:
+    if protocol == "best":
+        return defaults.BEST_NETWORK.model_dump()
+    return defaults.HEADS["pretrain" if protocol == "pretrain" else "finetune"].model_dump()
 
 
 def _trunk_of(pretrained: str | Path | None) -> dict[str, Any]:

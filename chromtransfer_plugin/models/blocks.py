@@ -142,7 +142,10 @@ def glorot_linear(nin: int, nout: int) -> nn.Linear:
 
 
 class DenseHead(nn.Sequential):
-    """Hidden dense units followed by a linear layer; (B, nin) features -> (B, n_outputs) logits."""
+    """Hidden dense units followed by a linear layer; (B, nin) features -> (B, n_outputs) logits.
+
+    ``feature_norm`` puts a batch norm without gamma and beta in front, ``feature_dropout`` a dropout.
+    """
 
     def __init__(
         self,
@@ -153,9 +156,14 @@ class DenseHead(nn.Sequential):
         dropout: float,
         momentum: float,
         eps: float,
+        feature_norm: bool = False,
+        feature_dropout: float = 0.0,
     ) -> None:
         sizes = [nin, *hidden]
-        units: list[nn.Module] = [
-            DenseUnit(a, b, batch_norm, dropout, momentum, eps) for a, b in pairwise(sizes)
-        ]
+        units: list[nn.Module] = []
+        if feature_norm:
+            units.append(nn.BatchNorm1d(nin, eps=eps, momentum=momentum, affine=False))
+        if feature_dropout:
+            units.append(nn.Dropout(feature_dropout))
+        units += [DenseUnit(a, b, batch_norm, dropout, momentum, eps) for a, b in pairwise(sizes)]
         super().__init__(*units, glorot_linear(sizes[-1], n_outputs))

@@ -12,6 +12,7 @@ from torch import nn
 from chromtransfer_plugin.defaults import Architecture, Level
 from chromtransfer_plugin.errors import ChromTransferError, reject_unknown
 from chromtransfer_plugin.models.blocks import ConvUnit, DenseHead, IdentityBlock, SameConv1d, ShortcutBlock
+from chromtransfer_plugin.models.motif_trunk import MotifTrunk
 
 
 def parse_architecture(settings: dict[str, Any]) -> Architecture:
@@ -28,18 +29,19 @@ def parse_architecture(settings: dict[str, Any]) -> Architecture:
 
 
 LEVELS: tuple[Level, ...] = get_args(Level)  # of the trunk, input to output; each names its module in Trunk
+BANK = "bank"  # the only level of a trunk of motifs
 HEAD = "head"
 
 
 def level_of(name: str) -> str:
-    """Name the level that a tensor of a network belongs to: one of :data:`LEVELS`, or ``head``.
+    """Name the level that a tensor of a network belongs to: one of :data:`LEVELS`, ``bank`` or ``head``.
 
     Parameters
     ----------
     name : str
         As in ``model.state_dict()``, e.g. ``trunk.narrow.0.a.bn.weight`` -> ``narrow.0``.
     """
-    for level in LEVELS:
+    for level in (*LEVELS, BANK):
         if name.startswith(f"trunk.{level}."):
             return level
     if name.startswith(f"{HEAD}."):
@@ -120,7 +122,7 @@ class ChromTransfer(nn.Module):
     ----------
     **settings
         Fields of :class:`~chromtransfer_plugin.defaults.Architecture`: ``head`` (hidden sizes), ``head_bn``,
-        ``n_outputs``, ``width``, ``cut``, ``dropout``, ``bn_momentum``, ``bn_eps``.
+        ``n_outputs``, ``width``, ``cut``, ``dropout``, ``trunk``, ...
 
     Raises
     ------
@@ -140,7 +142,11 @@ class ChromTransfer(nn.Module):
         super().__init__()
         self.architecture = parse_architecture(settings)
         arch = self.architecture
-        self.trunk = Trunk(arch.width, arch.dropout, arch.bn_momentum, arch.bn_eps, arch.cut)
+        self.trunk: Trunk | MotifTrunk = (
+            MotifTrunk(arch.motifs)
+            if arch.trunk == "motifs"
+            else Trunk(arch.width, arch.dropout, arch.bn_momentum, arch.bn_eps, arch.cut)
+        )
         self.head = DenseHead(
             self.trunk.n_features,
             arch.head,
@@ -149,6 +155,8 @@ class ChromTransfer(nn.Module):
             arch.dropout,
             arch.bn_momentum,
             arch.bn_eps,
+            arch.feature_norm,
+            arch.feature_dropout,
         )
 
     def features(self, X: torch.Tensor) -> torch.Tensor:

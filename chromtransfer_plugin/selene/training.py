@@ -72,6 +72,8 @@ class TrainModel(selene_sdk.train_model.TrainModel):
         Checkpoint folder: its trunk is transferred and the head starts anew.
     upto : str
         Last trunk level that is transferred; the levels above start anew. Default: all.
+    motifs : str
+        JASPAR release or MEME file that fills a new trunk of motifs (``trunk: motifs`` in the network).
     ensemble : bool
         Train one model for each of the sampler's folds and keep their mean.
     device : {"auto", "cpu", "cuda", "cuda:N"}
@@ -104,6 +106,7 @@ class TrainModel(selene_sdk.train_model.TrainModel):
         pretrained: str | None = None,
         upto: str | None = None,
         ensemble: bool = False,
+        motifs: str = "JASPAR2024",
         device: str = "auto",
         cpu_n_threads: int | None = None,
         trained_on: str = "",
@@ -139,7 +142,7 @@ class TrainModel(selene_sdk.train_model.TrainModel):
         # Selene's own files come from the main process only: the others' go to a folder that is thrown away.
         self._scratch = None if self.processes.main else tempfile.TemporaryDirectory()
         selene_dir = self._scratch.name if self._scratch else output_dir
-        self.ensemble, self.origin = ensemble, Origin(protocol, pretrained, upto, trained_on)
+        self.ensemble, self.origin = ensemble, Origin(protocol, pretrained, upto, trained_on, motifs)
         with _loss_files(Path(selene_dir)):
             super().__init__(
                 model,

@@ -22,10 +22,12 @@ from chromtransfer_plugin.defaults import Engine, Training
 from chromtransfer_plugin.errors import ChromTransferError, reject_unknown
 from chromtransfer_plugin.losses import criterion_for, effective_prior, prior_shift, training_loss
 from chromtransfer_plugin.models.chromtransfer import ChromTransfer
+from chromtransfer_plugin.models.motif_trunk import MotifTrunk
+from chromtransfer_plugin.motifs import read_motifs
 from chromtransfer_plugin.training.evaluation import Evaluation
 from chromtransfer_plugin.training.progress import Epoch
 from chromtransfer_plugin.training.trainer import BEST, RECORD, FitResult, Trainer
-from chromtransfer_plugin.transfer import fine_tuning_model
+from chromtransfer_plugin.transfer import FeatureStore, fine_tuning_model
 
 SMOKE = "CHROMTRANSFER_SMOKE"  # environment variable: train on a handful of windows for two epochs
 SMOKE_WINDOWS = 256
@@ -46,6 +48,7 @@ class Origin(NamedTuple):
     pretrained: str | None = None
     upto: str | None = None  # last trunk level that is transferred; None: all of them
     trained_on: str = ""
+    motifs: str = "JASPAR2024"  # what fills a trunk of motifs that is not transferred
 
 
 def run_settings(protocol: str, given: dict[str, Any], also: Sequence[str] = ()) -> tuple[Training, Engine]:
@@ -99,6 +102,7 @@ def make_trainer(
     engine: Engine | None = None,
     optimizer: Callable[[list[dict]], torch.optim.Optimizer] | None = None,
     facts: dict[str, Any] | None = None,
+    store: FeatureStore | None = None,
 ) -> Trainer:
     """Transfer the trunk if asked for, choose losses, and return the trainer of one run.
 
@@ -111,6 +115,9 @@ def make_trainer(
     """
     facts = dict(facts or {})
     transferred: list[str] = []
+    if isinstance(model.trunk, MotifTrunk) and origin.pretrained is None:
+        model.trunk.fill(read_motifs(origin.motifs))
+        facts["motifs"] = origin.motifs
     if origin.pretrained is not None:
         report = fine_tuning_model(origin.pretrained, model, settings.trainable, origin.upto)
         transferred = report.transferred
@@ -140,6 +147,7 @@ def make_trainer(
         prior_shift=_prior_shift(targets, settings, task),
         optimizer=optimizer,
         facts=facts,
+        store=store,
     )
 
 
@@ -198,13 +206,13 @@ def fit_folds(
     finished when the run is repeated after an interruption are kept.
     """
     output_dir = Path(output_dir)
-    results = []
+    results, store = [], FeatureStore()
     for fold, splits in enumerate(folds):
         torch.manual_seed(seed + fold)
         folder = output_dir / f"fold_{fold}"
         trainer = make_trainer(
             ChromTransfer(**architecture), splits, settings, task, origin,
-            output_dir=folder, seed=seed, **run,
+            output_dir=folder, seed=seed, store=store, **run,
         )  # fmt: skip
         trainer.progress.log(f"member {fold + 1} of {len(folds)}: {folder}")
         kept = None if (output_dir / BEST).exists() else finished_run(folder, trainer.identity())

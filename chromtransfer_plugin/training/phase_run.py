@@ -14,7 +14,7 @@ from chromtransfer_plugin.models.chromtransfer import ChromTransfer
 from chromtransfer_plugin.training.distributed import Processes, parallel
 from chromtransfer_plugin.training.evaluation import Evaluation, evaluate, evaluate_features
 from chromtransfer_plugin.training.resident import Batch, ResidentFeatures, ResidentWindows
-from chromtransfer_plugin.transfer import L2SP, Phase, apply_phase, cached_features, parameter_groups
+from chromtransfer_plugin.transfer import L2SP, FeatureStore, Phase, apply_phase, parameter_groups
 
 MakeOptimizer = Callable[[list[dict]], torch.optim.Optimizer]
 
@@ -57,14 +57,16 @@ class PhaseRun:
         augmented = self.settings.reverse_complement or self.settings.shift
         return self.engine.cache_features and self.phase.kind == "head" and not augmented
 
-    def load(self, resident: ResidentWindows, train: Windows, validation: Windows) -> None:
+    def load(
+        self, resident: ResidentWindows, train: Windows, validation: Windows, store: FeatureStore
+    ) -> None:
         """Choose the inputs of the steps: the resident windows, or features computed here."""
         trained: nn.Module = self.model
         self.batches = resident
         if self.frozen_trunk:
-            features = cached_features(self.model, train.centre().codes, self.device)
+            features = store.features(self.model, train.centre().codes, self.device, progress=True)
             self.batches, trained = ResidentFeatures(features, train), self.model.head
-            self.validation_features = cached_features(self.model, validation.codes, self.device)
+            self.validation_features = store.features(self.model, validation.codes, self.device)
         if self.engine.compile:
             trained = torch.compile(trained)  # type: ignore[assignment]
         self.trained = parallel(trained, self.processes)
@@ -105,8 +107,16 @@ class PhaseRun:
         if self.settings.clip_norm is not None:
             trained = [p for group in self.optimizer.param_groups for p in group["params"]]
             nn.utils.clip_grad_norm_(trained, self.settings.clip_norm)
+        self._decay(factor)
         self.optimizer.step()
         return loss.detach().double() * n
+
+    @torch.no_grad()
+    def _decay(self, factor: float) -> None:
+        """Shrink the head's kernels as AdamW does: by the learning rate, not through the moments."""
+        if self.settings.weight_decay:
+            kernels = [layer.weight for layer in self.model.head.modules() if isinstance(layer, nn.Linear)]
+            torch._foreach_mul_(kernels, 1 - self.phase.lr * factor * self.settings.weight_decay)
 
     def evaluate(self, validation: Windows, criterion: nn.Module) -> Evaluation:
         """Loss and logits of the validation windows."""

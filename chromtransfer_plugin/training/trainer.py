@@ -48,6 +48,7 @@ from chromtransfer_plugin.training.schedule import LearningRate
 from chromtransfer_plugin.training.synced_batch_norm import restore_batch_norm, synchronise_batch_norm
 from chromtransfer_plugin.transfer import (
     L2SP,
+    FeatureStore,
     Phase,
     attach_adapters,
     merge_adapters,
@@ -108,6 +109,8 @@ class Trainer:
         Added to the logits of the model that is kept (see :func:`~chromtransfer_plugin.losses.prior_shift`).
     optimizer : callable or None
         Makes the optimiser from parameter groups; default: Adam as Keras' (epsilon 1e-7).
+    store : FeatureStore or None
+        Features of a frozen trunk that other runs computed already.
     facts : dict
         More to write into ``run.json``.
     """
@@ -129,6 +132,7 @@ class Trainer:
         transferred: list[str] | None = None,
         prior_shift: np.ndarray | None = None,
         optimizer: MakeOptimizer | None = None,
+        store: FeatureStore | None = None,
         facts: dict[str, Any] | None = None,
     ) -> None:
         self.processes = join_processes(device)
@@ -148,6 +152,7 @@ class Trainer:
         }
         self.card = card.model_copy(update={"training": {**card.training, **data}})
         self.facts, self.prior_shift = facts or {}, prior_shift
+        self.store = store or FeatureStore()
         self.make_optimizer = optimizer or partial(
             torch.optim.Adam, lr=settings.lr, eps=settings.adam_eps, fused=True
         )
@@ -236,7 +241,7 @@ class Trainer:
         self.run = PhaseRun(
             self.model, phase, self.settings, self.engine, self.make_optimizer, self.processes
         )
-        self.run.load(self.windows, self.train, self.validation)
+        self.run.load(self.windows, self.train, self.validation, self.store)
         self.progress.log(f"from epoch {len(self.history) + 1}, {self.run.describe()}")
 
     # --- one epoch -----------------------------------------------------------------------------------

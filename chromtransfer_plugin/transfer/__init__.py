@@ -16,13 +16,14 @@ from chromtransfer_plugin.transfer.adapters import (
     merged_copy,
 )
 from chromtransfer_plugin.transfer.cut import TransferReport, fine_tuning_model, transfer_trunk
-from chromtransfer_plugin.transfer.features import cached_features
+from chromtransfer_plugin.transfer.features import FeatureStore, cached_features
 from chromtransfer_plugin.transfer.groups import L2SP, parameter_groups
 from chromtransfer_plugin.transfer.modes import Phase, apply_phase, phase_at, phases, train_mode
 from chromtransfer_plugin.transfer.report import Moved, what_moved
 
 __all__ = [
     "L2SP",
+    "FeatureStore",
     "Moved",
     "Phase",
     "TransferReport",

@@ -57,6 +57,8 @@ def transfer_trunk(source: ChromTransfer, target: ChromTransfer, upto: str | Non
     ChromTransferError
         If the trunks differ in width, the level is unknown, or one of the two networks ends below it.
     """
+    if "motifs" in (source.architecture.trunk, target.architecture.trunk):
+        return _transfer_motifs(source, target, upto)
     if source.architecture.width != target.architecture.width:
         raise ChromTransferError(
             f"transfer: the pre-trained trunk has width {source.architecture.width}, the new model "
@@ -81,6 +83,17 @@ def transfer_trunk(source: ChromTransfer, target: ChromTransfer, upto: str | Non
         wanted[level].load_state_dict(state)
         copied += [f"trunk.{level}.{name}" for name in state]
     return copied
+
+
+def _transfer_motifs(source: ChromTransfer, target: ChromTransfer, upto: str | None) -> list[str]:
+    own, other = target.architecture, source.architecture
+    if (own.trunk, own.motifs) != (other.trunk, other.motifs) or upto is not None:
+        raise ChromTransferError(
+            f"transfer: the pre-trained trunk is '{other.trunk}' with motifs {list(other.motifs)}, the new one "
+            f"'{own.trunk}' with {list(own.motifs)}, upto {upto}. A trunk of motifs is transferred whole, to its like."
+        )
+    target.trunk.load_state_dict(source.trunk.state_dict())
+    return [f"trunk.{name}" for name in source.trunk.state_dict()]
 
 
 def fine_tuning_model(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 
 import numpy as np
@@ -13,6 +14,42 @@ from chromtransfer_plugin.device import evaluating
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.models.chromtransfer import ChromTransfer
 from chromtransfer_plugin.onehot import one_hot_tensor
+
+
+class FeatureStore:
+    """Features by window, for one trunk: those of the folds of an ensemble are the same, and computed once."""
+
+    def __init__(self) -> None:
+        self._forget("")
+
+    def _forget(self, trunk: str) -> None:
+        self._trunk = trunk
+        self._row: dict[bytes, int] = {}
+        self._features: torch.Tensor | None = None
+
+    def features(
+        self, model: ChromTransfer, codes: np.ndarray, device: torch.device, progress: bool = False
+    ) -> torch.Tensor:
+        """Return what :func:`cached_features` does; only windows that this trunk has not seen are computed."""
+        if (trunk := _digest(model)) != self._trunk:
+            self._forget(trunk)
+        keys = [window.tobytes() for window in np.ascontiguousarray(codes)]
+        new = {key: i for i, key in enumerate(keys) if key not in self._row}
+        if new:
+            fresh = cached_features(model, codes[list(new.values())], device, progress=progress)
+            start = len(self._row)
+            self._row |= {key: start + i for i, key in enumerate(new)}
+            self._features = fresh if self._features is None else torch.cat([self._features, fresh])
+        index = torch.tensor([self._row[key] for key in keys], device=device)
+        assert self._features is not None
+        return self._features[index]
+
+
+def _digest(model: ChromTransfer) -> str:
+    digest = hashlib.sha256()
+    for tensor in model.trunk.state_dict().values():
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def cached_features(

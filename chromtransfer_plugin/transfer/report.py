@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.models.chromtransfer import HEAD, LEVELS, level_of
+from chromtransfer_plugin.models.chromtransfer import BANK, HEAD, LEVELS, level_of
 
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -24,7 +24,7 @@ class Moved(NamedTuple):
         """A few lines for the run log; neighbouring levels of which the same can be said share one."""
         n = len(self.moved) + len(self.unmoved)
         lines = [f"{len(self.moved)} of {n} tensors moved (compared bit for bit)"]
-        by_level = [(level, self._of(level)) for level in (*LEVELS, HEAD)]
+        by_level = [(level, self._of(level)) for level in (*LEVELS, BANK, HEAD)]
         told = [(level, text) for level, text in by_level if text]
         for (_, text), run in groupby(told, key=lambda item: (item[0] == HEAD, item[1])):
             levels = [level for level, _ in run]
