@@ -226,6 +226,8 @@ def test_other_types_and_functional_transforms_take_the_plain_path(fast_calls):
     expected = torch.stack([layer(x[None])[0] for x in X])
     fast_calls.clear()
     torch.testing.assert_close(torch.func.vmap(lambda x: layer(x[None])[0])(X), expected)
+    with torch.autocast("cpu", torch.float16):
+        layer(X)
     assert fast_calls == []
 
 

@@ -49,6 +49,7 @@ def is_fast_input(X: torch.Tensor) -> bool:
         and type(X) in (torch.Tensor, nn.Parameter)
         and X.device.type == "cpu"
         and X.dtype in _MASK_TYPES
+        and (not torch.is_autocast_enabled("cpu") or torch.get_autocast_dtype("cpu") in _MASK_TYPES)
         and X.numel() > 0
         and torch.backends.mkldnn.is_available()
         and torch.backends.mkldnn.enabled
@@ -132,8 +133,11 @@ class _SameConvolution(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         rows, kernel = ctx.saved_tensors
-        merged = gradients[0] if len(gradients) == 1 else torch.cat(gradients, dim=1)
-        dY = _channels_innermost(merged.unsqueeze(2))
+        # Joined in the order of memory: torch.cat along the channels would bring them to the front.
+        dY = gradients[0]
+        if len(gradients) > 1:
+            dY = torch.cat([part.transpose(1, 2) for part in gradients], dim=2).transpose(1, 2)
+        dY = _channels_innermost(dY.unsqueeze(2))
         left, right = (kernel.shape[3] - 1) // 2, kernel.shape[3] // 2
         dX = dW = db = None
         if ctx.needs_input_grad[0]:
