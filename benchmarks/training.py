@@ -271,9 +271,10 @@ def main(width: float, batch: int, steps: int, repeats: int, threads: int, json_
         row: rows[row]["sequences_per_second"] / rows[SELENE]["sequences_per_second"]
         for row in (OURS, OURS_BF16)
     }
-    met = max(reached.values()) >= REQUIRED
-    words = ", ".join(f"{row} {ratio:.2f}" for row, ratio in reached.items())
-    print(f"required {REQUIRED:g} x Selene (goal {GOAL:g}): {words}: {'met' if met else 'NOT met'}")
+    met = {row: ratio >= REQUIRED for row, ratio in reached.items()}
+    print(f"required {REQUIRED:g} x Selene with torch layers, goal {GOAL:g} x:")
+    for row, ratio in reached.items():
+        print(f"  {row}: {ratio:.2f} x, {'met' if met[row] else 'NOT met'}")
     if json_path:
         record = {
             "rows": rows,
@@ -288,7 +289,7 @@ def main(width: float, batch: int, steps: int, repeats: int, threads: int, json_
         }
         with atomic_path(json_path) as temporary:
             temporary.write_text(json.dumps(record, indent=2) + "\n")
-    if not met:
+    if not any(met.values()):
         raise SystemExit(1)
 
 
