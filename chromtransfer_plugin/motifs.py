@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from chromtransfer_plugin.errors import ChromTransferError
 
 Matrices = dict[str, np.ndarray]
+_RELEASE = re.compile(r"JASPAR\d*", re.IGNORECASE)
+_ROUNDING = 0.02  # of the sum of four printed probabilities
 
 
 def read_motifs(source: str | Path) -> Matrices:
@@ -27,11 +30,11 @@ def read_motifs(source: str | Path) -> Matrices:
     Raises
     ------
     ChromTransferError
-        If there is no such release or file, or it holds no motif.
+        If there is no such release or file, it holds no motif, or a motif is incomplete or not of probabilities.
     """
-    if str(source).upper().startswith("JASPAR") and not Path(source).exists():
-        return _jaspar(str(source).upper())
     path = Path(source)
+    if _RELEASE.fullmatch(str(source)) and not path.exists():
+        return _jaspar(str(source).upper())
     if not path.is_file():
         raise ChromTransferError(
             f"{path}: no such motif file (expected MEME format, or a name like JASPAR2024)."
@@ -40,20 +43,42 @@ def read_motifs(source: str | Path) -> Matrices:
 
     try:
         found = {name: np.asarray(matrix, dtype=float).T for name, matrix in read_meme(str(path)).items()}
-    except (ValueError, IndexError, UnicodeDecodeError, KeyError) as error:
-        raise ChromTransferError(f"{path}: not readable as MEME motifs ({error}).") from error
-    if not found:
+        begun = sum(line.startswith("MOTIF") for line in path.read_text().splitlines())
+    except (ValueError, IndexError, AttributeError, OSError) as error:
+        raise ChromTransferError(
+            f"{path}: not readable as MEME motifs (expected for each a line 'MOTIF name', a line "
+            f"'letter-probability matrix: alength= 4 w= N' and N rows of A, C, G and T): {error}."
+        ) from error
+    if not begun:
         raise ChromTransferError(f"{path}: holds no motif in MEME format.")
-    return found
+    if len(found) != begun:  # the reader leaves out a motif that is cut short, and keeps one of two namesakes
+        raise ChromTransferError(
+            f"{path}: {begun} motifs begin (lines 'MOTIF name'), but {len(found)} are complete and have a name of "
+            "their own: complete the file or rename them."
+        )
+    return {name: _probabilities(path, name, matrix) for name, matrix in found.items()}
+
+
+def _probabilities(path: Path, name: str, matrix: np.ndarray) -> np.ndarray:
+    """Scale rows that sum to 1 but for rounding; refuse counts and scores."""
+    sums = matrix.sum(axis=1)
+    if not ((matrix >= 0).all() and (abs(sums - 1) < _ROUNDING).all()):
+        worst = int(np.argmax(np.nan_to_num(abs(sums - 1), nan=np.inf)))
+        raise ChromTransferError(
+            f"{path}: row {worst + 1} of motif '{name}' is {matrix[worst].tolist()}: expected four probabilities that "
+            "sum to 1."
+        )
+    return matrix / sums[:, None]
 
 
 def _jaspar(release: str) -> Matrices:
-    from pyjaspar import jaspardb
+    from pyjaspar import jaspar_releases, jaspardb
 
-    try:
-        motifs = jaspardb(release=release).fetch_motifs(collection="CORE", tax_group=["vertebrates"])
-    except Exception as error:  # pyjaspar raises bare classes of its own and of sqlite
-        raise ChromTransferError(f"motifs: pyjaspar has no release '{release}' ({error}).") from error
+    if release not in jaspar_releases:  # pyjaspar itself would print and fail later
+        raise ChromTransferError(
+            f"motifs: pyjaspar has no release '{release}': use {', '.join(sorted(jaspar_releases))} or a MEME file."
+        )
+    motifs = jaspardb(release=release).fetch_motifs(collection="CORE", tax_group=["vertebrates"])
     matrices = {}
     for motif in motifs:
         counts = np.array([motif.counts[base] for base in "ACGT"], dtype=float).T

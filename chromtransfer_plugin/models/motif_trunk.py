@@ -19,7 +19,8 @@ PSEUDOCOUNT = 0.1
 THRESHOLD = 3.0  # bits: weaker matches do not count
 CENTRE = 200  # bp around the middle of the window with a maximum of their own
 K = 6
-_CHUNK = 4  # windows at once when no gradient is wanted: wide maps then stay in the processor's cache
+# Windows at once when no gradient is wanted: on a CPU the wide maps then stay in the processor's cache.
+_CHUNK = {"cpu": 4, "cuda": 256}
 
 
 class MotifGroup(nn.Module):
@@ -28,7 +29,9 @@ class MotifGroup(nn.Module):
     def __init__(self, n: int, width: int) -> None:
         super().__init__()
         self.n = n
-        self.pad = nn.ConstantPad1d(width // 2, 0.0)  # the same on both sides, so that both strands see the same
+        self.pad = nn.ConstantPad1d(
+            width // 2, 0.0
+        )  # the same on both sides, so that both strands see the same
         self.conv = nn.Conv1d(4, 2 * n, width)
         self.relu = nn.ReLU()
         self.best, self.best_centre = nn.AdaptiveMaxPool1d(1), nn.AdaptiveMaxPool1d(1)
@@ -68,7 +71,6 @@ class KmerCounts(nn.Module):
 
     kernels: torch.Tensor
     canonical: torch.Tensor
-    powers: torch.Tensor
 
     def __init__(self, k: int = K) -> None:
         super().__init__()
@@ -82,7 +84,6 @@ class KmerCounts(nn.Module):
         self.relu = nn.ReLU()
         self.register_buffer("kernels", kernels, persistent=False)
         self.register_buffer("canonical", torch.from_numpy(canonical.reshape(-1)), persistent=False)
-        self.register_buffer("powers", 4.0 ** torch.arange(k - 1, -1, -1), persistent=False)
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         """Exact for one-hot input; between one-hot inputs, as gradients see it, a piecewise linear function."""
@@ -91,17 +92,22 @@ class KmerCounts(nn.Module):
         if not X.requires_grad and self._is_one_hot(X):
             return self._count(X)
         matches = self.relu(nn.functional.conv1d(X, self.kernels.to(X.dtype)) - (self.k - 1))
-        return matches.new_zeros(len(X), self.n_features).index_add(1, self.canonical, matches.sum(dim=2))
+        words = matches.sum(dim=2)  # may be of another type than the matches under autocast
+        return words.new_zeros(len(X), self.n_features).index_add(1, self.canonical, words)
 
     def _is_one_hot(self, X: torch.Tensor) -> bool:
         return bool(((X == 0) | (X == 1)).all()) and bool((X.sum(dim=1) <= 1).all())
 
     def _count(self, X: torch.Tensor) -> torch.Tensor:
         """Count words by their numbers: 4096 kernels are a slow way to look six letters up."""
-        codes = X.argmax(dim=1).float().unfold(1, self.k, 1) @ self.powers
-        known = X.sum(dim=1).unfold(1, self.k, 1).sum(dim=2) == self.k
-        column = self.canonical[codes.long()]
-        return X.new_zeros(len(X), self.n_features).scatter_add(1, column, known.to(X.dtype))
+        n = X.shape[2] - self.k + 1
+        codes, known = X.argmax(dim=1), X.sum(dim=1) > 0
+        words = codes[:, :n]  # whole numbers: autocast would round products of floats
+        for i in range(1, self.k):
+            words = 4 * words + codes[:, i : i + n]
+        whole = known.unfold(1, self.k, 1).all(dim=2)
+        counts = torch.zeros(len(X), self.n_features, device=X.device)  # float32: bfloat16 stops at 256
+        return counts.scatter_add(1, self.canonical[words], whole.float()).to(X.dtype)
 
 
 class MotifTrunk(nn.Module):
@@ -150,11 +156,12 @@ class MotifTrunk(nn.Module):
         """(B, 4, L) -> (B, n_features)."""
         if torch.is_grad_enabled():
             return self._features(X)
-        return torch.cat([self._features(part) for part in X.split(_CHUNK)])
+        return torch.cat([self._features(part) for part in X.split(_CHUNK.get(X.device.type, 256))])
 
     def _features(self, X: torch.Tensor) -> torch.Tensor:
-        matches = torch.cat([group(X) for group in self.bank], dim=2)
-        return torch.cat([matches.flatten(1), self.kmers(X)], dim=1)
+        matches = [group(X) for group in self.bank]
+        bank = [torch.cat(matches, dim=2).flatten(1)] if matches else []
+        return torch.cat([*bank, self.kmers(X)], dim=1)
 
 
 def motif_counts(matrices: Mapping[str, np.ndarray]) -> tuple[int, ...]:
