@@ -62,10 +62,11 @@ def read_motifs(source: str | Path) -> Matrices:
 def _probabilities(path: Path, name: str, matrix: np.ndarray) -> np.ndarray:
     """Scale rows that sum to 1 but for rounding; refuse counts and scores."""
     sums = matrix.sum(axis=1)
-    if not ((matrix >= 0).all() and (abs(sums - 1) < _ROUNDING).all()):
-        worst = int(np.argmax(np.nan_to_num(abs(sums - 1), nan=np.inf)))
+    good = (matrix >= 0).all(axis=1) & (abs(sums - 1) < _ROUNDING)  # False for what is not a number
+    if not good.all():
+        first = int(good.argmin())
         raise ChromTransferError(
-            f"{path}: row {worst + 1} of motif '{name}' is {matrix[worst].tolist()}: expected four probabilities that "
+            f"{path}: row {first + 1} of motif '{name}' is {matrix[first].tolist()}: expected four probabilities that "
             "sum to 1."
         )
     return matrix / sums[:, None]

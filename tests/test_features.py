@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from motif_cases import network
 from transfer_cases import pretrained, snapshot, training
 
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.losses import BinaryLoss
 from chromtransfer_plugin.onehot import one_hot_tensor
 from chromtransfer_plugin.transfer import (
+    FeatureStore,
     apply_phase,
     cached_features,
     parameter_groups,
@@ -113,3 +115,70 @@ def test_progress_is_shown_on_request(capsys):
     assert "features: 100%" in capsys.readouterr().err
     cached_features(pretrained(), windows())
     assert capsys.readouterr().err == ""
+
+
+# --- the store -------------------------------------------------------------------------------------------------
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def computed(monkeypatch) -> list[int]:
+    """How many windows each call of ``cached_features`` was given."""
+    from chromtransfer_plugin.transfer import features
+
+    calls: list[int] = []
+
+    def counting(model, codes, *args, **kwargs):
+        calls.append(len(codes))
+        return cached_features(model, codes, *args, **kwargs)
+
+    monkeypatch.setattr(features, "cached_features", counting)
+    return calls
+
+
+@pytest.mark.parametrize("make_model", [pretrained, network])
+def test_the_store_computes_new_windows_only(computed, make_model):
+    model, codes, store = make_model(), windows(), FeatureStore()
+    wanted = cached_features(model, codes)
+    for rows, new in [
+        (np.arange(30), 30),
+        (np.arange(30)[::-1], 0),
+        (np.array([45, 3, 45, 31]), 2),  # a window that occurs twice is computed once
+        (np.arange(50), 18),
+        (np.arange(0), 0),
+    ]:
+        before = sum(computed)
+        features = store.features(model, codes[rows], CPU)
+        torch.testing.assert_close(features, wanted[rows.copy()], rtol=0, atol=5e-6)
+        assert sum(computed) - before == new
+    assert computed == [30, 2, 18]
+    assert not features.is_inference()
+
+
+def test_a_head_may_change_but_another_trunk_is_computed_anew(computed):
+    model, codes, store = network(), windows(), FeatureStore()
+    first = store.features(model, codes, CPU)
+    with torch.no_grad():
+        model.head[0].linear.weight += 1
+    assert torch.equal(store.features(model, codes, CPU), first)
+    assert torch.equal(store.features(network(2, head=[4]), codes, CPU), first)  # other head, the same motifs
+    assert computed == [50]
+    with torch.no_grad():
+        model.trunk.get_submodule("bank.0.conv").bias[0] += 0.5
+    changed = store.features(model, codes, CPU)
+    assert computed == [50, 50]
+    assert torch.equal(changed, cached_features(model, codes))
+    assert not torch.equal(changed, first)
+
+
+def test_statistics_are_part_of_the_trunk(computed):
+    model, codes, store = pretrained(), windows(), FeatureStore()
+    store.features(model, codes, CPU)
+    model.trunk.stem.bn.running_mean += 0.1
+    assert torch.equal(store.features(model, codes, CPU), cached_features(model, codes))
+    assert computed == [50, 50]
+
+
+def test_no_windows_may_come_first():
+    assert FeatureStore().features(pretrained(), windows(0), CPU).shape == (0, 8)
