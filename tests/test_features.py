@@ -34,7 +34,7 @@ def test_features_are_those_of_the_network_in_evaluation_mode():
     features = cached_features(model, codes, "cpu")
     assert (features.shape, features.dtype) == ((50, 8), torch.float32)
     torch.testing.assert_close(features, wanted, rtol=0, atol=1e-6)
-    assert wanted.std(dim=0).min() > 1e-3
+    assert (wanted.std(dim=0) > 1e-3).sum() >= 6  # of 8; a ReLU may be closed for all windows
     assert all(module.training for module in model.modules())
 
 
