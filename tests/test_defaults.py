@@ -9,6 +9,8 @@ from pydantic import ValidationError
 
 from chromtransfer_plugin.constants import CELL_LINES, SEED, TEST_CHROMOSOMES, WINDOW
 from chromtransfer_plugin.defaults import (
+    BEST,
+    BEST_NETWORK,
     FINETUNE,
     FROZEN,
     HEADS,
@@ -133,6 +135,34 @@ def test_training_files_show_the_defaults(name, protocol):
     assert {"batch_size", "max_epochs", "patience"} <= set(shown)
 
 
+def test_the_best_file_spells_its_preset_out():
+    """Every setting of `best` that is not a default anyway stands in the file; it is for several lines."""
+    config = load("chromtransfer/best.yml")
+    shown, settings = dict(config["train_model"].keywords), BEST.model_dump()
+    usual = {**Training(lr=1, batch_size=2, patience=None, max_epochs=1).model_dump(), "lr": settings["lr"]}
+    assert config["lr"] == settings["lr"]
+    wanted = {key for key, value in settings.items() if value != usual[key]}
+    assert (shown.pop("protocol"), shown.pop("motifs"), shown.pop("ensemble")) == ("best", "JASPAR2024", True)
+    assert (shown.pop("device"), bool(shown.pop("trained_on"))) == ("auto", True)
+    assert wanted | {"patience"} == set(shown)
+    assert shown == {key: settings[key] for key in shown}
+    network, sampler = config["model"]["class_args"], config["sampler"].keywords
+    assert network.pop("n_outputs") == len(sampler["tasks"]) == 2
+    assert Architecture(**network) == BEST_NETWORK
+    different = {
+        key for key, value in BEST_NETWORK.model_dump().items() if value != getattr(Architecture(), key)
+    }
+    assert different == set(network)
+    assert (config["model"]["class"], config["random_seed"]) == ("ChromTransfer", SEED)
+    assert tuple(sampler["test_chromosomes"]) == TEST_CHROMOSOMES
+    assert (sampler["folds"], sampler["fold_by"]) == (3, "locus")
+
+
+@pytest.mark.parametrize(("name", "preset"), [("pretrain", "paper"), ("finetune", "paper"), ("best", "best")])
+def test_files_name_their_preset_at_the_top(name, preset):
+    assert f"`{preset}` preset" in (CONFIGS / f"chromtransfer/{name}.yml").read_text().splitlines()[0]
+
+
 @pytest.mark.parametrize(
     ("name", "head"),
     [("pretrain", "pretrain"), ("finetune", "finetune"), ("evaluate", "finetune"), ("predict", "finetune")],
@@ -219,6 +249,7 @@ def test_the_documentation_names_every_key_and_no_other_default():
         ("finetune", FINETUNE),
         ("scratch", SCRATCH),
         ("frozen", FROZEN),
+        ("best", BEST),
     ):
         trunk = "frozen" if protocol.trainable == "head" else "trained"
         numbers = (
