@@ -36,6 +36,7 @@ class Architecture(_Settings):
     trunk: Literal["residual", "motifs"] = "residual"  # paper; motifs: known motifs and 6-mers
     motifs: tuple[int, int, int, int] = (322, 364, 148, 45)  # of JASPAR2024, by length; for trunk: motifs
     dropout: float = Field(default=0.1, ge=0, lt=1)  # paper
+    head_init: Literal["glorot", "torch"] = "glorot"  # Keras'; torch's is smaller, better for thousands of features
     feature_norm: bool = False  # batch norm, without gamma and beta, between trunk and head
     feature_dropout: float = Field(default=0.0, ge=0, lt=1)  # of the features that enter the head
     bn_momentum: float = Field(default=0.01, gt=0, le=1)  # Keras momentum 0.99

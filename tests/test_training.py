@@ -106,7 +106,8 @@ def test_the_first_epoch_equals_a_plain_loop(tmp_path):
         total += loss.item() * len(rows)
     assert history[0].train_loss == pytest.approx(total / 65, rel=1e-6)
     for ours, plain in zip(tensors(trainer.model), tensors(model), strict=True):
-        torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)
+        # Adam magnifies the rounding of gradients that are nearly zero; a wrong rate or decay moves by 1e-2.
+        torch.testing.assert_close(ours, plain, rtol=1e-3, atol=1e-3)
 
 
 # --- stopping --------------------------------------------------------------------------------------------

@@ -145,6 +145,7 @@ class DenseHead(nn.Sequential):
     """Hidden dense units followed by a linear layer; (B, nin) features -> (B, n_outputs) logits.
 
     ``feature_norm`` puts a batch norm without gamma and beta in front, ``feature_dropout`` a dropout.
+    ``init="torch"`` draws weights and biases uniformly within 1/sqrt(nin), less than half of Keras' Glorot for wide input.
     """
 
     def __init__(
@@ -158,6 +159,7 @@ class DenseHead(nn.Sequential):
         eps: float,
         feature_norm: bool = False,
         feature_dropout: float = 0.0,
+        init: str = "glorot",
     ) -> None:
         sizes = [nin, *hidden]
         units: list[nn.Module] = []
@@ -167,3 +169,7 @@ class DenseHead(nn.Sequential):
             units.append(nn.Dropout(feature_dropout))
         units += [DenseUnit(a, b, batch_norm, dropout, momentum, eps) for a, b in pairwise(sizes)]
         super().__init__(*units, glorot_linear(sizes[-1], n_outputs))
+        if init == "torch":
+            for layer in self.modules():
+                if isinstance(layer, nn.Linear):
+                    layer.reset_parameters()

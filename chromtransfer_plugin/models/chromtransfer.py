@@ -157,6 +157,7 @@ class ChromTransfer(nn.Module):
             arch.bn_eps,
             arch.feature_norm,
             arch.feature_dropout,
+            arch.head_init,
         )
 
     def features(self, X: torch.Tensor) -> torch.Tensor:
