@@ -331,6 +331,20 @@ def test_gradient_times_input_at_a_planted_site_is_its_log_odds():
     np.testing.assert_allclose(scores, wanted, atol=1e-5)
 
 
+def test_deeplift_explains_the_whole_difference_to_its_references():
+    """Without rules of our own: every module of the trunk is one that tangermeme knows, used once."""
+    from tangermeme.deep_lift_shap import deep_lift_shap
+
+    model, X = network(), encoded(np.random.default_rng(0).integers(0, 4, (3, 60)).astype(np.uint8))
+    scores, references = deep_lift_shap(
+        model, X, device="cpu", n_shuffles=3, random_state=0, return_references=True
+    )
+    with torch.no_grad():
+        ours, theirs = model(X)[:, 0], model(references.flatten(0, 1)).view(3, 3).mean(dim=1)
+    torch.testing.assert_close(scores.sum(dim=(1, 2)), ours - theirs, rtol=0, atol=1e-5)
+    assert (ours - theirs).abs().max() > 0.01
+
+
 def test_every_kind_of_feature_reaches_the_input():
     X = encoded(windows(1, 60))
     for column in (0, MOTIFS, 2 * MOTIFS):

@@ -34,8 +34,9 @@ class MotifGroup(nn.Module):
         )  # the same on both sides, so that both strands see the same
         self.conv = nn.Conv1d(4, 2 * n, width)
         self.relu = nn.ReLU()
-        self.best, self.best_centre = nn.AdaptiveMaxPool1d(1), nn.AdaptiveMaxPool1d(1)
-        self.best_strand, self.best_strand_centre = nn.AdaptiveMaxPool1d(1), nn.AdaptiveMaxPool1d(1)
+        # DeepLIFT has a rule for exactly this class; the kernels of the first two become as long as the input.
+        self.best, self.best_centre = nn.MaxPool1d(1), nn.MaxPool1d(1)
+        self.best_strand, self.best_strand_centre = nn.MaxPool1d(2), nn.MaxPool1d(2)
         nn.init.zeros_(self.conv.weight)
         nn.init.constant_(self.conv.bias, -THRESHOLD)  # type: ignore[arg-type]
 
@@ -55,15 +56,18 @@ class MotifGroup(nn.Module):
         scores = self.relu(self.conv(self.pad(X)))
         length = scores.shape[2]
         start = max(0, (length - CENTRE) // 2)
-        best = self._strands(self.best_strand, self.best(scores))
-        centre = self._strands(
-            self.best_strand_centre, self.best_centre(scores[:, :, start : length - start])
+        best = self._strongest(scores, self.best, self.best_strand)
+        centre = self._strongest(
+            scores[:, :, start : length - start], self.best_centre, self.best_strand_centre
         )
         mean = scores.mean(dim=2).unflatten(1, (self.n, 2)).sum(dim=2)
         return torch.stack([best, centre, mean], dim=1)
 
-    def _strands(self, pool: nn.Module, scores: torch.Tensor) -> torch.Tensor:
-        return pool(scores.unflatten(1, (self.n, 2)).squeeze(-1)).squeeze(-1)
+    def _strongest(self, scores: torch.Tensor, position: nn.MaxPool1d, strand: nn.MaxPool1d) -> torch.Tensor:
+        if not scores.requires_grad:  # the same number, faster
+            return scores.amax(dim=2).unflatten(1, (self.n, 2)).amax(dim=2)
+        position.kernel_size = position.stride = scores.shape[2]
+        return strand(position(scores).squeeze(-1).unflatten(1, (self.n, 2))).squeeze(-1)
 
 
 class KmerCounts(nn.Module):
