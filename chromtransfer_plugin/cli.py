@@ -150,6 +150,9 @@ def reproduce(data: Path, out: Path, lines: tuple[str, ...], folder: Path | None
 @click.option("--ensemble", is_flag=True, help="Train one model for each fold; keep their mean.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--seed", type=click.IntRange(min=0), default=SEED, show_default=True)
+@click.option(
+    "--motifs", default="JASPAR2024", show_default=True, help="Release or MEME file for network trunk=motifs."
+)
 @click.option("--trained-on", default="", help="One line on the data, for the model card.")
 def train(
     out: Path, protocol: str, settings: tuple[str, ...], network: tuple[str, ...], tasks: tuple[str, ...],

@@ -114,13 +114,13 @@ def test_demo_figure_is_written_whole(tmp_path: Path) -> None:
     y = rng.integers(0, 2, 50)
     curves = {"fine-tuned": (y, rng.random(50) + y), "from scratch": (y, rng.random(50))}
     logo = LogoPanel("chr2", rng.integers(0, 4, 600).astype(np.uint8), rng.random(600), 1_000, [])
-    path = tmp_path / "demo.png"
+    path, open_before = tmp_path / "demo.png", plt.get_fignums()
     demo_figure(path, {"HepG2": curves, "K562": curves}, [logo, logo], dpi=40)
     image = imread(path)
     assert image.shape[:2] == (round(40 * (4.2 + 2 * 2.3)), 40 * 11)
     assert image[..., :3].std() > 0.05  # something is drawn
     assert [p.name for p in tmp_path.iterdir()] == ["demo.png"]
-    assert plt.get_fignums() == []  # nothing is left in pyplot's global state
+    assert plt.get_fignums() == open_before  # nothing is left in pyplot's global state
 
 
 def test_demo_figure_needs_panels(tmp_path: Path) -> None:

@@ -76,7 +76,9 @@ def test_python_the_command_line_and_selene_give_the_same_model(folder, example,
         for line in text.splitlines()
         if not line.strip().startswith(("batch_size:", "max_epochs:", "patience:"))
     ]
-    (tmp_path / "config.yml").write_text("\n".join(sections).replace("width: 0.125, bn_momentum: 0.3", "width: 0.0625"))
+    (tmp_path / "config.yml").write_text(
+        "\n".join(sections).replace("width: 0.125, bn_momentum: 0.3", "width: 0.0625")
+    )
     server = SeleneServer(folder)
     selene = server.run(tmp_path / "config.yml", folder)
     server.close()
@@ -213,6 +215,21 @@ def test_without_tensorboard_the_message_says_how_to_install_it(tmp_path, monkey
         make_trainer(tmp_path, engine=Engine(tensorboard=True))
 
 
+def test_the_bar_shows_sequences_per_second_and_what_is_left(tmp_path, monkeypatch, capsys):
+    from chromtransfer_plugin.training import progress
+
+    monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: True, raising=False)
+    with progress.Progress(tmp_path, active=True, tensorboard=False).bar("epoch 1/2", 100, 20) as bar:
+        bar.update(40)
+        bar.refresh()
+    with progress.Progress(tmp_path, active=False, tensorboard=False).bar("epoch 1/2", 100, 0) as bar:
+        bar.update(40)
+    shown = capsys.readouterr().err
+    assert "60/100 [" in shown
+    assert "seq/s]" in shown
+    assert "40/100" not in shown  # another process than the first says nothing
+
+
 # --- bad input -------------------------------------------------------------------------------------------------
 
 
@@ -256,7 +273,8 @@ def test_options_that_make_no_sense(example, tmp_path, option):
     command = ["train", "--genome", str(example / "genome.fa"), "--regions", str(example / "pretrain.csv")]
     done = CliRunner().invoke(main, [*command, "--positive", "open", "--out", str(tmp_path / "o"), option])
     assert done.exit_code == 1
-    assert done.output.strip().splitlines()[-1].startswith("Error: ")
+    assert done.output.startswith("Error: ")
+    assert done.output.count("\n") == 1
 
 
 def test_examples_in_the_documentation_are_settings():
