@@ -63,6 +63,7 @@ BEST_NETWORK = Architecture(
     trunk="motifs",
     head=(256,),
     head_bn=False,
+    head_init="torch",
     feature_norm=True,
     feature_dropout=0.5,
     dropout=0.5,
@@ -152,10 +153,10 @@ SCRATCH = Training(lr=1e-3, batch_size=128, patience=10, max_epochs=100)  # pape
 FROZEN = Training(lr=1e-3, batch_size=128, patience=None, max_epochs=20, trainable="head", trunk_bn="eval")
 
 BEST = Training(
-    lr=3e-4,
+    lr=1e-3,
     batch_size=128,
     patience=None,
-    max_epochs=6,
+    max_epochs=3,
     trainable="head",
     schedule="cosine",
     weight_decay=0.3,
