@@ -133,7 +133,7 @@ def reproduce(data: Path, out: Path, lines: tuple[str, ...], folder: Path | None
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
 @click.option(
-    "--protocol", default="scratch", show_default=True, help="pretrain, finetune, scratch, frozen, best_..."
+    "--protocol", default="scratch", show_default=True, help="pretrain, finetune, scratch, frozen or best"
 )
 @click.option("--pretrained", type=click.Path(path_type=Path), help="Checkpoint whose trunk is transferred.")
 @click.option("--upto", help="Last trunk level to transfer [default: all].")

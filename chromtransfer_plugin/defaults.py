@@ -23,6 +23,9 @@ Level = Literal[
 # fmt: on
 
 
+_Count = Annotated[int, Field(ge=0, le=65_536)]
+
+
 class Architecture(_Settings):
     """Shape of a ChromTransfer network: the trunk is fixed but for its width, the head is free."""
 
@@ -34,9 +37,16 @@ class Architecture(_Settings):
     width: float = Field(default=1.0, gt=0, le=16, allow_inf_nan=False)
     cut: Level = "last_conv"  # the trunk ends after this level; paper: the whole trunk
     trunk: Literal["residual", "motifs"] = "residual"  # paper; motifs: known motifs and 6-mers
-    motifs: tuple[int, int, int, int] = (322, 364, 148, 45)  # of JASPAR2024, by length; for trunk: motifs
+    motifs: tuple[_Count, _Count, _Count, _Count] = (
+        322,
+        364,
+        148,
+        45,
+    )  # of JASPAR2024, by length; for trunk: motifs
     dropout: float = Field(default=0.1, ge=0, lt=1)  # paper
-    head_init: Literal["glorot", "torch"] = "glorot"  # Keras'; torch's is smaller, better for thousands of features
+    head_init: Literal["glorot", "torch"] = (
+        "glorot"  # Keras'; torch's is smaller, better for thousands of features
+    )
     feature_norm: bool = False  # batch norm, without gamma and beta, between trunk and head
     feature_dropout: float = Field(default=0.0, ge=0, lt=1)  # of the features that enter the head
     bn_momentum: float = Field(default=0.01, gt=0, le=1)  # Keras momentum 0.99
@@ -78,6 +88,7 @@ class Training(_Settings):
     batch_size: int = Field(ge=2)  # batch norm cannot train on one example
     patience: int | None = Field(ge=1)  # epochs without a lower validation loss before stopping; None: never
     max_epochs: int = Field(ge=1)
+    keep: Literal["best", "last"] = "best"  # the epoch with the lowest validation loss, or the last one
 
     # What may change: chromtransfer_plugin.transfer
     trainable: Literal["full", "head", "head_then_full", "gradual", "bitfit", "lora", "ia3"] = "full"
@@ -125,7 +136,9 @@ class Training(_Settings):
     shift: int = Field(default=0, ge=0, le=10_000)  # up to so many bp to either side, into real flanks
 
     @model_validator(mode="after")
-    def _classes_balanced_once(self) -> Training:
+    def _no_contradiction(self) -> Training:
+        if self.keep == "last" and self.patience is not None:
+            raise ValueError("keep: last trains to the end: it needs patience: null")
         if self.sampling == "balanced" and (self.balanced or self.pos_weight is not None):
             raise ValueError(
                 "sampling: balanced and class weights would correct the classes twice: choose one"
@@ -150,13 +163,16 @@ class Engine(_Settings):
 PRETRAIN = Training(lr=1e-3, batch_size=256, patience=15, max_epochs=100)
 FINETUNE = Training(lr=5e-6, batch_size=128, patience=10, max_epochs=100)  # paper; limit: example script
 SCRATCH = Training(lr=1e-3, batch_size=128, patience=10, max_epochs=100)  # paper: binary baseline
-FROZEN = Training(lr=1e-3, batch_size=128, patience=None, max_epochs=20, trainable="head", trunk_bn="eval")
+FROZEN = Training(
+    lr=1e-3, batch_size=128, patience=None, max_epochs=20, trainable="head", trunk_bn="eval", keep="last"
+)
 
 BEST = Training(
-    lr=1e-3,
+    lr=3e-4,
     batch_size=128,
     patience=None,
-    max_epochs=3,
+    max_epochs=5,
+    keep="last",
     trainable="head",
     schedule="cosine",
     weight_decay=0.3,

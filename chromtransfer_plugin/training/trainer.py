@@ -308,11 +308,12 @@ class Trainer:
                 f"training: the validation loss became {epoch.monitored} in epoch {epoch.epoch}. "
                 "Lower the learning rate (lr)."
             )
-        epoch = epoch._replace(best=not self.history or epoch.monitored < self._best().monitored)
+        better = not self.history or epoch.monitored < self._best().monitored
+        epoch = epoch._replace(best=better or self.settings.keep == "last")
         utilisation = self.utilisation.text(rate, run.phase.kind, run.frozen_trunk)
         self.progress.log(
             f"epoch {epoch.epoch}: train loss {epoch.train_loss:.4f}, validation loss {epoch.validation_loss:.4f} "
-            f"(+ L2 {epoch.l2:.4f}), {utilisation}{', best so far' if epoch.best else ''}"
+            f"(+ L2 {epoch.l2:.4f}), {utilisation}{', best so far' if better else ''}"
         )
         return epoch, evaluation
 
