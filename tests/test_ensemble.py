@@ -357,3 +357,24 @@ def test_a_card_can_be_made_by_hand(members, tmp_path):
     card = Card(architecture=members[0].architecture, outputs=["a", "b"], members=9)
     assert load_model(save_model(Ensemble(members[:2]), tmp_path / "m", card)).card.members == 2
     assert load_model(save_model(members[0], tmp_path / "n", card)).card.members == 1
+
+
+def test_members_with_one_trunk_of_motifs_run_it_once():
+    settings = {"trunk": "motifs", "motifs": (2, 0, 0, 0), "head": (4,), "head_bn": False, "dropout": 0}
+    torch.manual_seed(0)
+    first, second = ChromTransfer(**settings).eval(), ChromTransfer(**settings).eval()
+    calls = []
+    for member in (first, second):
+        member.trunk.register_forward_hook(lambda *_: calls.append(1))
+    ensemble = Ensemble([first, second]).eval()
+    X = torch.eye(4)[torch.randint(0, 4, (3, 60))].transpose(1, 2)
+    wanted = (first(X) + second(X)) / 2
+    calls.clear()
+    torch.testing.assert_close(ensemble(X), wanted)
+    assert len(calls) == 1
+    with torch.no_grad():
+        second.trunk.bank[0].conv.weight += 1
+    wanted = (first(X) + second(X)) / 2
+    calls.clear()
+    torch.testing.assert_close(ensemble(X), wanted)
+    assert len(calls) == 2

@@ -99,8 +99,22 @@ class Ensemble(nn.Module):
         )
 
     def features(self, X: torch.Tensor) -> torch.Tensor:
-        """(B, 4, L) one-hot -> (B, n_features): the members' features, one after the other."""
+        """(B, 4, L) one-hot -> (B, n_features): the members' features, one after the other.
+
+        Members that share a trunk of known motifs, as those of one run do, need it once.
+        """
+        if self._one_trunk():
+            return self.networks[0].features(X).repeat(1, len(self.networks))
         return torch.cat([member.features(X) for member in self.networks], dim=1)
+
+    def _one_trunk(self) -> bool:
+        first, *others = (member.trunk for member in self.networks)
+        if self.architecture.trunk != "motifs" or first.training:
+            return False
+        wanted = first.state_dict()
+        return all(
+            torch.equal(tensor, wanted[name]) for t in others for name, tensor in t.state_dict().items()
+        )
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         """(B, 4, L) one-hot -> (B, n_outputs) logits."""
