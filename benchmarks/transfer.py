@@ -37,7 +37,9 @@ PARTS = ("pretrain", "paper", "scratch", "fine-tuned", "best")
 # The paper's rate and batch size need some 50,000 steps; a line has 1,000 to 2,500 windows here. These two take more steps.
 TUNED = {"lr": 3e-4, "batch_size": 32}
 SCRATCH = {"batch_size": 32}
-FEW_STEPS = {"bn_momentum": 0.1}  # the paper's 0.01 needs hundreds of steps before the statistics mean anything
+FEW_STEPS = {
+    "bn_momentum": 0.1
+}  # the paper's 0.01 needs hundreds of steps before the statistics mean anything
 NETWORK = {"width": WIDTH, "head": [1024, 32], "head_bn": False}
 
 
