@@ -137,8 +137,6 @@ class Training(_Settings):
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> Training:
-        if self.keep == "last" and self.patience is not None:
-            raise ValueError("keep: last trains to the end: it needs patience: null")
         if self.sampling == "balanced" and (self.balanced or self.pos_weight is not None):
             raise ValueError(
                 "sampling: balanced and class weights would correct the classes twice: choose one"

@@ -19,6 +19,7 @@ from chromtransfer_plugin.models.chromtransfer import ChromTransfer, parse_archi
 from chromtransfer_plugin.training import FitResult, Origin, Task, fit_folds, make_trainer, run_settings
 
 Files = str | Path | Sequence[str | Path]
+_SEEDS = 2**32  # what every generator takes; members of an ensemble add their number
 
 
 @dataclass
@@ -45,6 +46,13 @@ class TrainingData:
     folds: int = 3
     fold: int = 0
     fold_by: Literal["chromosome", "locus"] = "chromosome"
+
+    def __post_init__(self) -> None:
+        # One label written as text is a list of one, not of its letters.
+        if isinstance(self.positive, str):
+            self.positive = [self.positive]
+        if isinstance(self.classes, str):
+            self.classes = [self.classes]
 
     def task(self) -> Task:
         """Name the outputs and the activation that these labels define."""
@@ -117,6 +125,8 @@ def train(
     """
     if data.tasks and (data.positive or data.classes):
         raise ChromTransferError("train: give one of positive, classes and tasks.")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < _SEEDS:
+        raise ChromTransferError(f"train: seed={seed!r} is not a whole number from 0 to {_SEEDS - 1}.")
     training, engine = run_settings(protocol, dict(settings or {}))
     task = data.task()
     origin = Origin(protocol, str(pretrained) if pretrained else None, upto, trained_on, motifs)
@@ -124,8 +134,12 @@ def train(
         **_network_of(protocol),
         **_trunk_of(pretrained),
         **(network or {}),
-        "n_outputs": len(task.outputs),
     }
+    if architecture.setdefault("n_outputs", len(task.outputs)) != len(task.outputs):
+        raise ChromTransferError(
+            f"train: n_outputs={architecture['n_outputs']!r} but the regions define {len(task.outputs)} output(s) "
+            f"{task.outputs}: leave n_outputs out."
+        )
     parse_architecture(architecture)  # before any work
     splits, report, identity = data.splits(training.shift, seed, ensemble)
     tqdm.write(report)

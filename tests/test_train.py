@@ -187,6 +187,19 @@ def test_patience_is_counted_anew_in_the_last_phase(tmp_path):
     assert history[4].phase == "full"
 
 
+def test_the_last_epoch_can_be_kept(tmp_path, monkeypatch):
+    from chromtransfer_plugin.training import Evaluation, phase_run
+
+    losses = iter([3.0, 1.0, 2.0, 2.0, 2.0])
+    monkeypatch.setattr(phase_run, "evaluate", lambda *_: Evaluation(next(losses), np.zeros((20, 1))))
+    settings = Training(lr=0.01, batch_size=64, patience=2, max_epochs=5, l2=0, keep="last")
+    trainer, weights = make_trainer(tmp_path, settings), {}
+    result = trainer.fit(lambda epoch, _: weights.update({epoch.epoch: tensors(trainer.model)}))
+    assert len(result.history) == 4  # two epochs after the lowest loss
+    assert (result.best.epoch, result.stopped_early) == (4, True)
+    assert_equal(tensors(trainer.model), weights[4])
+
+
 def test_augmented_windows_are_the_genomes_own_bases():
     windows = make_windows(6, 4, length=40, flank=5)
     resident = ResidentWindows(windows, torch.device("cpu"))

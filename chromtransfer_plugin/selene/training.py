@@ -6,7 +6,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ from chromtransfer_plugin.training import (
     make_trainer,
     run_settings,
 )
+from chromtransfer_plugin.training.delivery import deliverable
 from chromtransfer_plugin.training.distributed import join_processes, local_device
 
 _METRICS = {"roc_auc": roc_auc_score, "average_precision": average_precision_score}  # Selene's
@@ -222,10 +223,13 @@ class TrainModel(selene_sdk.train_model.TrainModel):
         self._train_logger.info(epoch.train_loss)
         if epoch.best:
             self._min_loss = epoch.monitored
+        average = self.trainer.average
+        with average.swapped(self.model) if average is not None else nullcontext():
+            plain = deliverable(self.model, self.trainer.prior_shift)  # the same network as best_model/
         state = {
             "step": epoch.step,
             "arch": type(self.model).__name__,
-            "state_dict": {name: tensor.cpu() for name, tensor in self.model.state_dict().items()},
+            "state_dict": plain.state_dict(),
             "min_loss": float(self._min_loss),  # a numpy number could not be loaded again
             "optimizer": self.trainer.optimizer.state_dict(),
         }

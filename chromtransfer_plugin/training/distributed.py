@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import NamedTuple
 
 import torch
@@ -57,7 +58,11 @@ def parallel(module: nn.Module, processes: Processes) -> nn.Module:
     Batch norm is synchronised apart (see :mod:`~chromtransfer_plugin.training.synced_batch_norm`), so that
     buffers agree everywhere and need no broadcast.
     """
-    return DistributedDataParallel(module, broadcast_buffers=False) if processes.world > 1 else module
+    if processes.world == 1:
+        return module
+    with warnings.catch_warnings():  # torch renames this argument; its new name is unknown to earlier versions
+        warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
+        return DistributedDataParallel(module, broadcast_buffers=False)
 
 
 def sum_over(tensor: torch.Tensor, processes: Processes) -> torch.Tensor:
@@ -74,6 +79,11 @@ def from_main(value: float, device: torch.device, processes: Processes) -> float
     tensor = torch.tensor([value], dtype=torch.float64, device=device)
     distributed.broadcast(tensor, src=0)
     return tensor.item()
+
+
+def wait_for_all(device: torch.device, processes: Processes) -> None:
+    """Return when every process has come here."""
+    sum_over(torch.zeros((), device=device), processes).item()
 
 
 def gather_bytes(tensor: torch.Tensor, device: torch.device, processes: Processes) -> torch.Tensor:

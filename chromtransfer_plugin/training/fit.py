@@ -24,6 +24,7 @@ from chromtransfer_plugin.losses import criterion_for, effective_prior, prior_sh
 from chromtransfer_plugin.models.chromtransfer import ChromTransfer
 from chromtransfer_plugin.models.motif_trunk import MotifTrunk
 from chromtransfer_plugin.motifs import read_motifs
+from chromtransfer_plugin.training.distributed import wait_for_all
 from chromtransfer_plugin.training.evaluation import Evaluation
 from chromtransfer_plugin.training.progress import Epoch
 from chromtransfer_plugin.training.trainer import BEST, RECORD, FitResult, Trainer
@@ -77,16 +78,22 @@ def run_settings(protocol: str, given: dict[str, Any], also: Sequence[str] = ())
     values = {**defaults.PROTOCOLS[protocol].model_dump(), **given}
     if os.environ.get(SMOKE):
         values |= {"max_epochs": 2, "head_epochs": 1, "unfreeze_every": 1}
-        values["batch_size"] = min(64, int(values["batch_size"]))
+        if isinstance(values["batch_size"], int):  # anything else is refused below
+            values["batch_size"] = min(64, values["batch_size"])
     try:
-        return (
-            Training(**{name: value for name, value in values.items() if name in Training.model_fields}),
-            Engine(**{name: value for name, value in values.items() if name in Engine.model_fields}),
-        )
+        training = Training(**{name: value for name, value in values.items() if name in Training.model_fields})
+        engine = Engine(**{name: value for name, value in values.items() if name in Engine.model_fields})
     except ValidationError as error:
         first = error.errors()[0]
         what = f"{first['loc'][0]}={first['input']!r}" if first["loc"] else "the combination"
         raise ChromTransferError(f"train_model: {what} is not usable: {first['msg']}.") from error
+    if training.trainable in ("head_then_full", "gradual") and training.head_epochs >= training.max_epochs:
+        raise ChromTransferError(
+            f"train_model: with trainable={training.trainable}, head_epochs={training.head_epochs} and "
+            f"max_epochs={training.max_epochs} the trunk never trains. Raise max_epochs, lower head_epochs, or set "
+            "trainable: head."
+        )
+    return training, engine
 
 
 def make_trainer(
@@ -113,6 +120,10 @@ def make_trainer(
     splits : Splits
         Training windows (with flanks if ``settings.shift``) and validation windows.
     """
+    if origin.upto is not None and origin.pretrained is None:
+        raise ChromTransferError(
+            f"train_model: upto='{origin.upto}' says how much of a pre-trained trunk is transferred: give `pretrained` too."
+        )
     facts = dict(facts or {})
     transferred: list[str] = []
     if isinstance(model.trunk, MotifTrunk) and origin.pretrained is None:
@@ -225,8 +236,11 @@ def fit_folds(
             }
         }
     )
+    # Before it exists every process has decided which members to keep; after it, all may read it.
+    wait_for_all(trainer.device, trainer.processes)
     if trainer.processes.main:
         save_ensemble([result.best_model for result in results], output_dir / BEST, card)
+    wait_for_all(trainer.device, trainer.processes)
     return results
 
 

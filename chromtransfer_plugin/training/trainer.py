@@ -308,7 +308,7 @@ class Trainer:
                 f"training: the validation loss became {epoch.monitored} in epoch {epoch.epoch}. "
                 "Lower the learning rate (lr)."
             )
-        better = not self.history or epoch.monitored < self._best().monitored
+        better = not self.history or epoch.monitored < min(e.monitored for e in self.history)
         epoch = epoch._replace(best=better or self.settings.keep == "last")
         utilisation = self.utilisation.text(rate, run.phase.kind, run.frozen_trunk)
         self.progress.log(
@@ -337,7 +337,8 @@ class Trainer:
     def _out_of_patience(self) -> bool:
         """Whether the patience is over; it is counted anew when the last phase starts."""
         patience = self.settings.patience
-        since = max(self._best().epoch, self.phases[-1].start)
+        lowest = min(self.history, key=lambda epoch: epoch.monitored)  # the first of equals
+        since = max(lowest.epoch, self.phases[-1].start)
         return patience is not None and len(self.history) - since >= patience
 
     def _best(self) -> Epoch:
