@@ -60,7 +60,9 @@ def parallel(module: nn.Module, processes: Processes) -> nn.Module:
     """
     if processes.world == 1:
         return module
-    with warnings.catch_warnings():  # torch renames this argument; its new name is unknown to earlier versions
+    with (
+        warnings.catch_warnings()
+    ):  # torch renames this argument; its new name is unknown to earlier versions
         warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
         return DistributedDataParallel(module, broadcast_buffers=False)
 

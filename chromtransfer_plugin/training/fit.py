@@ -81,7 +81,9 @@ def run_settings(protocol: str, given: dict[str, Any], also: Sequence[str] = ())
         if isinstance(values["batch_size"], int):  # anything else is refused below
             values["batch_size"] = min(64, values["batch_size"])
     try:
-        training = Training(**{name: value for name, value in values.items() if name in Training.model_fields})
+        training = Training(
+            **{name: value for name, value in values.items() if name in Training.model_fields}
+        )
         engine = Engine(**{name: value for name, value in values.items() if name in Engine.model_fields})
     except ValidationError as error:
         first = error.errors()[0]
