@@ -223,9 +223,9 @@ class TrainModel(selene_sdk.train_model.TrainModel):
         self._train_logger.info(epoch.train_loss)
         if epoch.best:
             self._min_loss = epoch.monitored
-        average = self.trainer.average
-        with average.swapped(self.model) if average is not None else nullcontext():
-            plain = deliverable(self.model, self.trainer.prior_shift)  # the same network as best_model/
+        model, average = self.trainer.model, self.trainer.average
+        with average.swapped(model) if average is not None else nullcontext():
+            plain = deliverable(model, self.trainer.prior_shift)  # the same network as best_model/
         state = {
             "step": epoch.step,
             "arch": type(self.model).__name__,
