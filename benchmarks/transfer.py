@@ -12,19 +12,25 @@ from __future__ import annotations
 
 import itertools
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 import pandas as pd
+import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from chromtransfer_plugin.constants import CELL_LINES
 from chromtransfer_plugin.dataset import Splits, Windows
 from chromtransfer_plugin.files import atomic_path, make_folder
 from chromtransfer_plugin.genome import Genome
-from chromtransfer_plugin.metrics import auroc, average_precision, bootstrap_difference, bootstrap_interval
+from chromtransfer_plugin.metrics import auroc, average_precision, bootstrap_interval
+from chromtransfer_plugin.models.motif_trunk import KmerCounts
+from chromtransfer_plugin.onehot import one_hot_tensor
 from chromtransfer_plugin.predict import predict_checkpoint
 from chromtransfer_plugin.regions import region_ids
 from chromtransfer_plugin.reproduce import GENOME, pretraining_regions
@@ -40,6 +46,14 @@ SCRATCH = {"batch_size": 32}
 FEW_STEPS = {
     "bn_momentum": 0.1
 }  # the paper's 0.01 needs hundreds of steps before the statistics mean anything
+RESAMPLES = 500
+COMPARED = (
+    ("paper", "scratch"),
+    ("fine-tuned", "scratch"),
+    ("best", "scratch"),
+    ("scratch", "6-mer regression"),
+    ("best", "6-mer regression"),
+)
 NETWORK = {"width": WIDTH, "head": [1024, 32], "head_bn": False}
 
 
@@ -118,27 +132,17 @@ def pretrain(data: Path, out: Path, engine: dict[str, Any]) -> None:
 # --- baseline: 6-mer logistic regression --------------------------------------------------------------------
 
 
-def kmer_counts(codes: np.ndarray, k: int = 6) -> np.ndarray:
-    """Square roots of the counts of canonical k-mers; (N, L) codes -> (N, 2080) for k = 6."""
-    words = [np.array(word) for word in itertools.product(range(4), repeat=k)]
-    canonical: dict[tuple[int, ...], int] = {}
-    column = np.empty(4**k, dtype=int)
-    for i, word in enumerate(words):
-        column[i] = canonical.setdefault(min(tuple(word), tuple(3 - word[::-1])), len(canonical))
-    counts = np.zeros((len(codes), len(canonical)), dtype=np.float32)
-    views = np.lib.stride_tricks.sliding_window_view(codes, k, axis=1)
-    for row, view in enumerate(views):
-        known = view[(view < 4).all(axis=1)].astype(int)
-        np.add.at(counts[row], column[known @ (4 ** np.arange(k - 1, -1, -1))], 1)
-    return np.sqrt(counts)
+def kmer_features(windows: Windows) -> np.ndarray:
+    """Square roots of the counts of canonical 6-mers, (N, 2080)."""
+    with torch.inference_mode():
+        return KmerCounts()(one_hot_tensor(torch.from_numpy(windows.codes))).sqrt().numpy()
 
 
 def regression(train_set: Windows, *others: Windows) -> list[np.ndarray]:
-    """Logits of a logistic regression on 6-mers fitted on the training windows."""
-    X = kmer_counts(train_set.codes)
-    mean, scale = X.mean(axis=0), X.std() + 1e-9
-    model = LogisticRegression(C=0.01, max_iter=500).fit((X - mean) / scale, train_set.targets[:, 0])
-    return [model.decision_function((kmer_counts(w.codes) - mean) / scale) for w in others]
+    """Probabilities of a logistic regression on 6-mers fitted on the training windows."""
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=1e-4, max_iter=500))
+    model.fit(kmer_features(train_set), train_set.targets[:, 0])
+    return [model.predict_proba(kmer_features(windows))[:, 1] for windows in others]
 
 
 # --- report -------------------------------------------------------------------------------------------------
@@ -153,12 +157,19 @@ def predictions(data: Path, out: Path, line: str, models: list[str]) -> dict[str
     }
     scores: dict[str, dict[str, np.ndarray]] = {name: {"truth": y} for name, y in truth.items()}
     for model in models:
+        if model == "best":
+            continue
         folder = out / model / line
         held_out = [
             predict_checkpoint(folder / f"fold_{k}", s.validation.codes)[:, 0] for k, s in enumerate(splits)
         ]
         scores["cv"][model] = np.concatenate(held_out)
         scores["test"][model] = predict_checkpoint(folder, splits[0].test.codes)[:, 0]
+    if "best" in models:
+        of_best = best_predictions(data, out)[CELL_LINES.index(line)]
+        tables = {"cv": pd.concat([s.validation.table for s in splits]), "test": splits[0].test.table}
+        for name, table in tables.items():
+            scores[name]["best"] = of_best.loc[region_ids(table)].to_numpy()
     parts = [regression(s.train, s.validation, s.test) for s in splits]
     scores["cv"]["6-mer regression"] = np.concatenate([cv for cv, _ in parts])
     scores["test"]["6-mer regression"] = np.mean([test for _, test in parts], axis=0)
@@ -167,31 +178,76 @@ def predictions(data: Path, out: Path, line: str, models: list[str]) -> dict[str
     return scores
 
 
+@lru_cache(maxsize=1)
+def best_predictions(data: Path, out: Path) -> list[pd.Series]:
+    """Scores of `best` by region, for each line: held-out folds of all lines' windows, and the test windows."""
+    splits, _, _ = all_lines(data).splits(0, SEED, ensemble=True)
+    parts = [
+        (s.validation.table, predict_checkpoint(out / "best" / f"fold_{k}", s.validation.codes))
+        for k, s in enumerate(splits)
+    ]
+    parts.append((splits[0].test.table, predict_checkpoint(out / "best", splits[0].test.codes)))
+    ids = np.concatenate([region_ids(table).to_numpy() for table, _ in parts])
+    values = np.concatenate([p for _, p in parts])
+    return [pd.Series(values[:, i], index=ids) for i in range(len(CELL_LINES))]
+
+
+def mean_gain(lines: list[dict[str, np.ndarray]], better: str, worse: str) -> dict[str, float]:
+    """Difference of two models' AUROC, averaged over the lines, with a 95 % bootstrap interval over windows."""
+    rng, draws = np.random.default_rng(SEED), []
+    for _ in range(RESAMPLES):
+        gains = []
+        for scores in lines:
+            truth = scores["truth"]
+            rows = rng.integers(0, len(truth), len(truth))
+            if 0 < truth[rows].sum() < len(rows):
+                gains.append(
+                    auroc(truth[rows], scores[better][rows]) - auroc(truth[rows], scores[worse][rows])
+                )
+        draws.append(np.mean(gains))
+    gain = np.mean([auroc(s["truth"], s[better]) - auroc(s["truth"], s[worse]) for s in lines])
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return {"gain": float(gain), "low": float(low), "high": float(high)}
+
+
 @main.command()
 @click.option("--data", type=click.Path(path_type=Path), required=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True)
 @click.option("--to", type=click.Path(path_type=Path), default=Path("docs/results"))
 def report(data: Path, out: Path, to: Path) -> None:
     """Score everything that was trained and write transfer.json and the tables of transfer.md."""
-    models = [
-        part for part in PARTS[1:] if all((out / part / line / "best_model").exists() for line in CELL_LINES)
-    ]
-    facts: dict[str, Any] = {"versions": package_versions(), "width": WIDTH, "folds": FOLDS, "lines": {}}
-    for line in CELL_LINES:
-        facts["lines"][line] = {}
-        for name, scores in predictions(data, out, line, models).items():
-            truth = scores.pop("truth")
-            facts["lines"][line][name] = {
-                "n": len(truth),
-                "positives": int(truth.sum()),
-                "models": {model: measured(truth, p) for model, p in scores.items()},
-                "paper minus scratch": bootstrap_difference(
-                    truth, scores["paper"], scores["scratch"]
-                )._asdict(),
+    models = [part for part in PARTS[1:] if is_finished(out, part)]
+    everything = {line: predictions(data, out, line, models) for line in CELL_LINES}
+    facts: dict[str, Any] = {
+        "versions": package_versions(),
+        "width": WIDTH,
+        "folds": FOLDS,
+        "gains": {},
+        "lines": {},
+    }
+    for line, sets in everything.items():
+        facts["lines"][line] = {
+            name: {
+                "n": len(scores["truth"]),
+                "positives": int(scores["truth"].sum()),
+                "models": {
+                    model: measured(scores["truth"], p) for model, p in scores.items() if model != "truth"
+                },
             }
+            for name, scores in sets.items()
+        }
+    for name, (better, worse) in itertools.product(("cv", "test"), COMPARED):
+        if {better, worse} <= set(next(iter(everything.values()))[name]):
+            gain = mean_gain([sets[name] for sets in everything.values()], better, worse)
+            facts["gains"][f"{name}: {better} minus {worse}"] = gain
     with atomic_path(to / "transfer.json") as temporary:
         temporary.write_text(json.dumps(facts, indent=1, default=float) + "\n")
     click.echo(tables(facts))
+
+
+def is_finished(out: Path, part: str) -> bool:
+    folders = [out / "best"] if part == "best" else [out / part / line for line in CELL_LINES]
+    return all((folder / "best_model").exists() for folder in folders)
 
 
 def measured(truth: np.ndarray, predicted: np.ndarray) -> dict[str, Any]:
@@ -219,6 +275,9 @@ def tables(facts: dict[str, Any]) -> str:
             )
             text.append(f"| {model} | {cells} | {np.mean([m['auroc'] for m in found]):.3f} |")
         text.append("")
+    text += ["| AUROC, mean over the lines | difference [95 %] |", "|---|---|"]
+    for name, g in facts["gains"].items():
+        text.append(f"| {name} | {g['gain']:+.3f} [{g['low']:+.3f}, {g['high']:+.3f}] |")
     return "\n".join(text)
 
 

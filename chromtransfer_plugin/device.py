@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.friendly import ChromTransferWarning
 
 if TYPE_CHECKING:
     import torch
@@ -33,6 +36,9 @@ _PEAKS = {
 }
 
 
+_NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")  # there while the driver is loaded (Linux)
+
+
 def pick_device(name: str = "auto") -> torch.device:
     """Return the device called ``name``; ``auto`` is CUDA if it works, else the CPU.
 
@@ -44,7 +50,10 @@ def pick_device(name: str = "auto") -> torch.device:
     import torch
 
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        _warn_of_an_idle_card()
+        return torch.device("cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -60,6 +69,22 @@ def pick_device(name: str = "auto") -> torch.device:
                 "CHROMTRANSFER_DEVICE=cpu for Kipoi."
             )
     return device
+
+
+@cache
+def _warn_of_an_idle_card() -> None:
+    """Say once that there is an NVIDIA card which torch cannot use; nobody wants to train on the CPU beside it."""
+    import torch
+
+    if not _NVIDIA_DRIVER.exists() or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return
+    built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "no CUDA"
+    warnings.warn(
+        f"this machine has an NVIDIA driver, but torch {torch.__version__} (built for {built}) sees no card: using "
+        "the CPU, which is slow. Install a torch build that fits the driver (pytorch.org), or write device: cpu.",
+        ChromTransferWarning,
+        stacklevel=3,
+    )
 
 
 def describe(device: torch.device) -> str:

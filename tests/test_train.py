@@ -243,6 +243,21 @@ def test_the_bar_shows_sequences_per_second_and_what_is_left(tmp_path, monkeypat
     assert "40/100" not in shown  # another process than the first says nothing
 
 
+def test_a_card_that_torch_cannot_use_is_not_passed_over_in_silence(tmp_path, monkeypatch):
+    from chromtransfer_plugin import device
+    from chromtransfer_plugin.friendly import ChromTransferWarning
+
+    driver = tmp_path / "version"
+    driver.write_text("NVRM")
+    monkeypatch.setattr(device, "_NVIDIA_DRIVER", driver)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    device._warn_of_an_idle_card.cache_clear()
+    with pytest.warns(ChromTransferWarning, match="NVIDIA driver, but torch .* using the CPU"):
+        assert device.pick_device("auto").type == "cpu"
+    device._warn_of_an_idle_card.cache_clear()
+
+
 # --- bad input -------------------------------------------------------------------------------------------------
 
 
