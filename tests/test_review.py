@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from selene_cases import run_selene, small_config, write_example
+from selene_cases import SeleneServer, run_selene, small_config, write_example
 
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.train import TrainingData, train
@@ -24,6 +24,13 @@ def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("review")
     write_example(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def selene(folder):
+    server = SeleneServer(folder)
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +102,7 @@ def test_one_positive_label_may_be_text(data):
         ({"network": {**NETWORK, "n_outputs": 3}}, "n_outputs=3 but the regions define 1 output"),
         ({"seed": -1}, "seed=-1 is not a whole number"),
         ({"seed": 2**64}, "is not a whole number"),
+        ({"settings": {"warmup_epochs": float("inf")}}, "warmup_epochs=inf is not usable"),
         ({"settings": {"trainable": "head_then_full", "max_epochs": 5}}, "the trunk never trains"),
         ({"settings": {"trainable": "gradual", "head_epochs": 9, "max_epochs": 3}}, "the trunk never trains"),
     ],
@@ -110,3 +118,25 @@ def test_a_smoke_test_refuses_a_batch_size_that_is_no_number(monkeypatch):
     with pytest.raises(ChromTransferError, match="batch_size='many' is not usable"):
         run_settings("scratch", {"batch_size": "many"})
     assert run_settings("scratch", {"trainable": "gradual", "batch_size": 500})[0].batch_size == 64
+
+
+@pytest.mark.parametrize(
+    ("place", "change", "message"),
+    [
+        ("device: auto,", "device: null,", "device=None is not usable: expected text"),
+        ("trunk_bn: train,", "ensemble: 'no',", "ensemble='no' is not usable: expected True or False"),
+        ("trunk_bn: train,", "metrics: {auc: 5},", "metrics={'auc': 5} is not usable"),
+        ("pretrained: runs/pretrain/best_model,", "pretrained: [a],", "pretrained=['a'] is not usable"),
+        ("protocol: finetune", "protocol: [a]", "protocol=['a'] is not usable"),
+        ('trained_on: "simulated example data"', "trained_on: 5", "trained_on=5 is not usable"),
+        ("positive: HEPG2,", "positive: HEPG2, feature: [a],", "feature=['a'] is not usable"),
+        ("fold: 0,", f"fold: 0, seed: {2**70},", "is not usable: expected less than"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_one_line(selene, folder, tmp_path, place, change, message):
+    text = small_config("finetune")
+    assert place in text
+    config = tmp_path / "config.yml"
+    config.write_text(text.replace(place, change).replace("runs/finetune", str(tmp_path / "run")))
+    assert message in selene.run(config, folder).error()
+    assert not (tmp_path / "run/best_model").exists()

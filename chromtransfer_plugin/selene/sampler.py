@@ -31,6 +31,7 @@ from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.models.chromtransfer import ChromTransfer
 from chromtransfer_plugin.onehot import one_hot
 
+SEEDS = 2**32  # what every generator takes; members of an ensemble add their number
 _MODES = {"train": "train", "validate": "validation", "test": "test"}
 
 
@@ -104,6 +105,14 @@ class RegionSampler(Sampler):
         if tasks and feature is not None:
             raise ChromTransferError(f"{where}: `feature` is for `positive`; `tasks` name their outputs.")
         require_integers(where, folds=folds, fold=fold, seed=seed, width=width)
+        if seed >= SEEDS:
+            raise ChromTransferError(f"{where}: seed={seed} is not usable: expected less than {SEEDS}.")
+        if not isinstance(exclusive, bool):
+            raise ChromTransferError(
+                f"{where}: exclusive={exclusive!r} is not usable: expected True or False, without quotes."
+            )
+        if feature is not None and not isinstance(feature, str):
+            raise ChromTransferError(f"{where}: feature={feature!r} is not usable: expected text.")
         self.genome = Genome(genome)
         self._windows, self._read = load_windows(
             self.genome,

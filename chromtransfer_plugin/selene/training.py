@@ -129,6 +129,8 @@ class TrainModel(selene_sdk.train_model.TrainModel):
             raise ChromTransferError(
                 "train_model TrainModel: unknown key 'lr': the learning rate is the top-level `lr` of the YAML file."
             )
+        texts = {"protocol": protocol, "device": device, "motifs": motifs, "trained_on": trained_on}
+        _check_kinds(ensemble, metrics, texts, {"pretrained": pretrained, "upto": upto})
         own = keyword_names(TrainModel, _GIVEN_BY_SELENE)
         given = {**settings, "lr": float(optimizer_kwargs["lr"])}
         self.settings, self.engine = run_settings(protocol, given, own)
@@ -257,6 +259,23 @@ class TrainModel(selene_sdk.train_model.TrainModel):
         """Mean loss and probabilities."""
         evaluation = evaluate(self.model, data_in_batches, self.criterion)
         return evaluation.loss, self._probabilities(evaluation)
+
+
+def _check_kinds(ensemble: Any, metrics: Any, texts: dict[str, Any], texts_or_none: dict[str, Any]) -> None:
+    """Refuse a value of another kind than its key needs: quoted `no` would be true, a number no path."""
+    for name, value in {**texts, **texts_or_none}.items():
+        if not isinstance(value, str) and (value is not None or name in texts):
+            raise ChromTransferError(f"train_model: {name}={value!r} is not usable: expected text.")
+    if not isinstance(ensemble, bool):
+        raise ChromTransferError(
+            f"train_model: ensemble={ensemble!r} is not usable: expected True or False, without quotes."
+        )
+    named = isinstance(metrics, dict) and metrics and all(callable(metric) for metric in metrics.values())
+    if metrics is not None and not named:
+        raise ChromTransferError(
+            f"train_model: metrics={metrics!r} is not usable: expected names and functions, such as "
+            "{roc_auc: !import sklearn.metrics.roc_auc_score}."
+        )
 
 
 @contextmanager

@@ -6,6 +6,7 @@ Selene's ``TrainModel``, the command line and Python all come through here.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -89,6 +90,9 @@ def run_settings(protocol: str, given: dict[str, Any], also: Sequence[str] = ())
         first = error.errors()[0]
         what = f"{first['loc'][0]}={first['input']!r}" if first["loc"] else "the combination"
         raise ChromTransferError(f"train_model: {what} is not usable: {first['msg']}.") from error
+    for name, value in training:
+        if isinstance(value, float) and math.isinf(value):
+            raise ChromTransferError(f"train_model: {name}={value} is not usable: expected a finite number.")
     if training.trainable in ("head_then_full", "gradual") and training.head_epochs >= training.max_epochs:
         raise ChromTransferError(
             f"train_model: with trainable={training.trainable}, head_epochs={training.head_epochs} and "
