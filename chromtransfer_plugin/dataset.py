@@ -184,7 +184,7 @@ def load_windows(
     if [positive is None, classes is None, tasks is None].count(False) != 1:
         raise ChromTransferError(
             "regions: give either `positive` (binary task), `classes` (multi-class) or `tasks` (several binary "
-            "tasks), not both."
+            "tasks): exactly one of them."
         )
     if tasks is None and exclusive:
         raise ChromTransferError("regions: `exclusive` is for several `tasks`.")
@@ -223,7 +223,7 @@ def _read_labelled(
         where = Regions(table, replace(parts[0].report, path=", ".join(part.report.path for part in parts)))
         targets = labelled(where, [positive] if isinstance(positive, str) else list(positive))[:, None]
     else:
-        targets = one_hot_targets(table["label"], list(classes or ()), str(files))
+        targets = one_hot_targets(table["label"], list(classes or ()), ", ".join(map(str, paths(files))))
     rows, note = used_once(Labelled(table, targets))
     return rows, "\n".join(part.report.summary() for part in parts) + note
 

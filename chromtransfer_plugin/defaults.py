@@ -137,6 +137,8 @@ class Training(_Settings):
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> Training:
+        if self.lr * self.weight_decay >= 1:
+            raise ValueError("lr * weight_decay must be below 1: each step shrinks the head by this share")
         if self.sampling == "balanced" and (self.balanced or self.pos_weight is not None):
             raise ValueError(
                 "sampling: balanced and class weights would correct the classes twice: choose one"

@@ -17,7 +17,7 @@ from training_cases import SETTINGS, assert_equal, make_trainer, tensors, withou
 from chromtransfer_plugin.checkpoint import load_model
 from chromtransfer_plugin.defaults import Engine
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.training import resume
+from chromtransfer_plugin.training import phase_run, resume
 
 EVERY_STEP = Engine(save_every=0)
 CASES = {
@@ -71,6 +71,24 @@ def test_killed_within_an_epoch(tmp_path, case, step):
         tensors(load_model(tmp_path / "killed").model), tensors(load_model(tmp_path / "whole").model)
     )
     assert not (tmp_path / "killed/resume.safetensors").exists()
+
+
+def test_killed_while_validating_after_a_save_on_the_last_batch(tmp_path, monkeypatch):
+    settings = SETTINGS.model_copy(update={"max_epochs": 3})
+    whole = make_trainer(tmp_path / "whole", settings, engine=EVERY_STEP)
+    whole.fit()
+
+    def die(*_):
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(phase_run, "evaluate", die)
+        with pytest.raises(KilledError):
+            make_trainer(tmp_path / "killed", settings, engine=EVERY_STEP).fit()
+    again = make_trainer(tmp_path / "killed", settings, engine=EVERY_STEP)
+    again.fit()
+    assert_equal(tensors(again.model), tensors(whole.model))
+    assert without_speed(again.history) == without_speed(whole.history)
 
 
 SCRIPT = """

@@ -172,6 +172,15 @@ def test_the_learning_rate_follows_its_schedule_in_every_phase(tmp_path):
     assert [epoch.phase for epoch in history] == ["head", "head", "full", "full"]
 
 
+def test_a_plateau_of_the_head_does_not_slow_the_next_phase(tmp_path):
+    settings = Training(
+        lr=0.01, batch_size=64, patience=None, max_epochs=5, trainable="head_then_full", head_epochs=3, head_lr=1e-9,
+        schedule="plateau", plateau_patience=1, plateau_min_delta=9.0, layer_decay=0.5,
+    )  # fmt: skip
+    history = make_trainer(tmp_path, settings).fit().history
+    assert [epoch.lr for epoch in history] == pytest.approx([1e-9, 1e-9, 1e-10, 0.01, 0.01])
+
+
 def test_patience_is_counted_anew_in_the_last_phase(tmp_path):
     settings = Training(
         lr=1e-9,

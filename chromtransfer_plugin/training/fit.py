@@ -132,6 +132,15 @@ def make_trainer(
         )
     facts = dict(facts or {})
     transferred: list[str] = []
+    if (
+        origin.pretrained is None
+        and origin.protocol in ("finetune", "frozen")
+        and model.architecture.trunk == "residual"
+    ):
+        raise ChromTransferError(
+            f"train_model: protocol '{origin.protocol}' starts from a pre-trained trunk: give `pretrained` "
+            "(a checkpoint folder), or use protocol 'scratch'."
+        )
     if isinstance(model.trunk, MotifTrunk) and origin.pretrained is None:
         model.trunk.fill(read_motifs(origin.motifs))
         facts["motifs"] = origin.motifs

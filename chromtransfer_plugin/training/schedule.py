@@ -42,6 +42,10 @@ class LearningRate:
                 f"training: warmup_epochs={settings.warmup_epochs:g} is not shorter than the run of {total_epochs} "
                 "epochs. Lower warmup_epochs or raise max_epochs."
             )
+        self.new_phase()
+
+    def new_phase(self) -> None:
+        """Forget the reductions of the phase before; warm-up and cosine span the whole run."""
         self._best = math.inf
         self._wait = 0
         self._reductions = 0

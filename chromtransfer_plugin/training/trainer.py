@@ -63,6 +63,7 @@ BEST = "best_model"
 ADAPTERS = "adapters.safetensors"
 STATE = "resume.safetensors"
 RECORD = "run.json"
+_AGREEMENT = 10  # steps between rank 0's decisions whether to save
 _LOSS_CHECK = 50  # steps between looks at the loss on a GPU, where a look costs a wait
 
 
@@ -236,8 +237,10 @@ class Trainer:
 
     def _enter(self, phase: Phase) -> None:
         """Start a phase unless it is the one that runs already."""
-        if self.run is not None and phase == self.run.phase:
-            return
+        if self.run is not None:
+            if phase == self.run.phase:
+                return
+            self.rate.new_phase()
         self.run = PhaseRun(
             self.model, phase, self.settings, self.engine, self.make_optimizer, self.processes
         )
@@ -254,7 +257,7 @@ class Trainer:
         run = cast(PhaseRun, self.run)
         train_mode(self.model, run.phase, s)
         started, first = time.perf_counter(), self._seen(shares)
-        saved = started
+        seen, saved = first, started
         with self.progress.bar(f"epoch {index + 1}/{s.max_epochs}", len(order), first) as bar:
             for share, whole in shares[self.position :]:
                 batch = run.batches.batch(order[share], flip[share], offset[share])
@@ -266,10 +269,17 @@ class Trainer:
                     bar.set_postfix(step=self.step, loss=f"{self.total.item() / seen:.4f}", refresh=False)
                 if self._out_of_steps():
                     break
-                if time.perf_counter() - saved > self.engine.save_every:
+                if self._is_due(saved):
                     self._save_state()
                     saved = time.perf_counter()
         return self._validate(run, index, seen, (seen - first) / (time.perf_counter() - started))
+
+    def _is_due(self, saved: float) -> bool:
+        """Whether to save now. All processes must agree, and their clocks do not: rank 0 decides, now and then."""
+        if self.processes.world > 1 and self.step % _AGREEMENT:
+            return False
+        due = time.perf_counter() - saved > self.engine.save_every
+        return bool(from_main(float(due), self.device, self.processes))
 
     def _seen(self, shares: list[BatchSlices]) -> int:
         """Count the windows of this epoch that were trained on before the run was interrupted."""
@@ -301,7 +311,7 @@ class Trainer:
                 evaluation = run.evaluate(self.validation, self.validation_criterion)
             penalty = l2_penalty(self.model, self.settings.l2)
         loss = from_main(evaluation.loss, self.device, self.processes)
-        lr = run.optimizer.param_groups[-1]["lr"]
+        lr = run.optimizer.param_groups[0]["lr"]  # the fastest: the head's
         epoch = Epoch(index + 1, self.step, total / seen, loss, penalty, lr, rate, False, run.phase.name)
         if not np.isfinite(epoch.monitored + epoch.train_loss):
             raise ChromTransferError(
