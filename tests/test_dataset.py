@@ -83,7 +83,7 @@ def test_classes_become_one_hot_columns_in_the_order_given(genome, regions):
     ("arguments", "message"),
     [
         ({}, "give either `positive`"),
-        ({"positive": "A", "classes": ["A", "B", "C"]}, "not both"),
+        ({"positive": "A", "classes": ["A", "B", "C"]}, "exactly one"),
         ({"positive": "D"}, "no region has the label 'D'. Labels and counts: A 16, B 12, C 12"),
         ({"positive": ["A", "D"]}, "no region has the label 'D'"),
         ({"classes": ["A", "B"]}, "labels ['C'] are not among the classes ['A', 'B']"),
