@@ -6,7 +6,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,6 @@ from chromtransfer_plugin.training import (
     make_trainer,
     run_settings,
 )
-from chromtransfer_plugin.training.delivery import deliverable
 from chromtransfer_plugin.training.distributed import join_processes, local_device
 
 _METRICS = {"roc_auc": roc_auc_score, "average_precision": average_precision_score}  # Selene's
@@ -225,13 +224,10 @@ class TrainModel(selene_sdk.train_model.TrainModel):
         self._train_logger.info(epoch.train_loss)
         if epoch.best:
             self._min_loss = epoch.monitored
-        model, average = self.trainer.model, self.trainer.average
-        with average.swapped(model) if average is not None else nullcontext():
-            plain = deliverable(model, self.trainer.prior_shift)  # the same network as best_model/
         state = {
             "step": epoch.step,
             "arch": type(self.model).__name__,
-            "state_dict": plain.state_dict(),
+            "state_dict": self.trainer.plain_model().state_dict(),  # the same network as best_model/
             "min_loss": float(self._min_loss),  # a numpy number could not be loaded again
             "optimizer": self.trainer.optimizer.state_dict(),
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import cast
 
 import numpy as np
@@ -11,7 +10,7 @@ from torch import nn
 
 from chromtransfer_plugin.models.chromtransfer import ChromTransfer
 from chromtransfer_plugin.training.synced_batch_norm import restore_batch_norm
-from chromtransfer_plugin.transfer import merge_adapters
+from chromtransfer_plugin.transfer import merged_copy
 
 
 def deliverable(model: ChromTransfer, prior_shift: np.ndarray | None) -> ChromTransfer:
@@ -24,9 +23,8 @@ def deliverable(model: ChromTransfer, prior_shift: np.ndarray | None) -> ChromTr
     prior_shift : numpy.ndarray (T,) or None
         Added to the last layer's bias.
     """
-    plain = copy.deepcopy(model).cpu()
+    plain = merged_copy(model).cpu()
     restore_batch_norm(plain)
-    merge_adapters(plain.trunk)
     if prior_shift is not None:
         bias = cast(nn.Linear, plain.head[-1]).bias
         with torch.no_grad():

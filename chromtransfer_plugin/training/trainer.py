@@ -354,13 +354,19 @@ class Trainer:
     def _best(self) -> Epoch:
         return [epoch for epoch in self.history if epoch.best][-1]
 
+    def plain_model(self) -> ChromTransfer:
+        """Copy the model as it would be kept now: averaged weights, adapters merged, prior corrected; on the CPU."""
+        with self._averaged():
+            return deliverable(self.model, self.prior_shift)
+
     def _save_best(self, epoch: Epoch) -> None:
         training = {**self.card.training, "settings": self.settings.model_dump(), "best": epoch._asdict()}
-        with self._averaged():
-            model = deliverable(self.model, self.prior_shift)
-            if self.settings.trainable in ("lora", "ia3"):
+        if self.settings.trainable in ("lora", "ia3"):
+            with self._averaged():
                 save_adapters(self.model, self.output_dir / ADAPTERS)
-        save_model(model, self.output_dir / BEST, self.card.model_copy(update={"training": training}))
+        save_model(
+            self.plain_model(), self.output_dir / BEST, self.card.model_copy(update={"training": training})
+        )
 
     def _finish(self) -> FitResult:
         best = self._best()
