@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 import pyfaidx
 import pysam
+from machine import cpu_name
 from numpy.typing import NDArray
 from selene_sdk.samplers import RandomPositionsSampler
 from selene_sdk.sequences import Genome as SeleneGenome
@@ -246,12 +247,6 @@ def main(windows: int, batch: int, repeats: int, json_path: Path | None) -> None
             temporary.write_text(json.dumps(record, indent=2) + "\n")
     if not met:
         raise SystemExit(1)
-
-
-def cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 if __name__ == "__main__":

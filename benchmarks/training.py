@@ -36,6 +36,7 @@ import numpy as np
 import pandas as pd
 import pysam
 import torch
+from machine import cpu_name
 from selene_sdk import TrainModel as SeleneTrainModel
 from selene_sdk.samplers import IntervalsSampler
 from selene_sdk.sequences import Genome as SeleneGenome
@@ -291,12 +292,6 @@ def main(width: float, batch: int, steps: int, repeats: int, threads: int, json_
             temporary.write_text(json.dumps(record, indent=2) + "\n")
     if not any(met.values()):
         raise SystemExit(1)
-
-
-def cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 if __name__ == "__main__":
