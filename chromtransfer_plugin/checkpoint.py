@@ -48,6 +48,7 @@ class Card(BaseModel):
     license: str = "MIT"
     cite_as: str = CITATION
     trained_on: str = ""
+    source: dict[str, Any] = Field(default_factory=dict)  # of imported weights: file, SHA-256, variant
     training: dict[str, Any] = Field(default_factory=dict)  # hyper-parameters, data hashes, scores
 
     @model_validator(mode="after")
@@ -118,7 +119,10 @@ def find_checkpoint(path: str | Path) -> Path:
             "Our training writes the same weights to the folder `best_model` beside it: name that one."
         )
     if path.suffix in (".h5", ".hdf5"):
-        raise ChromTransferError(f"{path}: this is a Keras file, not a checkpoint folder of this project.")
+        raise ChromTransferError(
+            f"{path}: this is a Keras file, not a checkpoint folder. Convert it once: "
+            f"chromtransfer import-keras {path} --out FOLDER"
+        )
     for candidate in (path.parent,) if path.name in (WEIGHTS, CARD) else (path, path / "best_model"):
         if (candidate / CARD).is_file():
             return candidate

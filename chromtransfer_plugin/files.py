@@ -11,6 +11,8 @@ from pathlib import Path
 
 from chromtransfer_plugin.errors import ChromTransferError
 
+CACHE_VARIABLE = "CHROMTRANSFER_CACHE"
+USER_CACHE = Path("~/.cache/chromtransfer")
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -79,3 +81,11 @@ def make_folder(folder: Path) -> None:
         raise ChromTransferError(
             f"{folder}: cannot create this output folder ({error.strerror}). Choose a folder you may write to."
         ) from error
+
+
+def cache_folder() -> Path:
+    """Where downloads and installed models are kept: ``CHROMTRANSFER_CACHE``, else ``~/.cache/chromtransfer``.
+
+    It need not exist yet.
+    """
+    return Path(os.environ.get(CACHE_VARIABLE) or USER_CACHE).expanduser()

@@ -28,10 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.files import atomic_path
+from chromtransfer_plugin.files import CACHE_VARIABLE, USER_CACHE, atomic_path
 from chromtransfer_plugin.onehot import N_CODE, byte_table
-
-CACHE_VARIABLE = "CHROMTRANSFER_CACHE"
 
 _MAGIC = b"chromtr1"
 _FOOTER = struct.Struct("<QI4x8s")
@@ -247,7 +245,7 @@ def _folders(fasta: Path, cache_dir: str | Path | None) -> list[Path]:
     user = os.getuid() if hasattr(os, "getuid") else "user"
     return [
         first,
-        Path("~/.cache/chromtransfer").expanduser(),
+        USER_CACHE.expanduser(),
         Path(tempfile.gettempdir()) / f"chromtransfer-{user}",
     ]
 

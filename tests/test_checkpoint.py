@@ -83,6 +83,7 @@ def test_loading_gives_every_bit_back_without_unpickling(saved, monkeypatch):
         "license": "MIT",
         "cite_as": "https://doi.org/10.1093/nargab/lqad026",
         "trained_on": "nothing",
+        "source": {},
         "training": {"lr": 0.001},
     }
 

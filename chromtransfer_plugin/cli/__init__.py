@@ -8,6 +8,10 @@ from typing import Any
 import click
 
 import chromtransfer_plugin
+from chromtransfer_plugin.cli.fetch import fetch
+from chromtransfer_plugin.cli.keras import import_keras
+from chromtransfer_plugin.cli.predict import predict
+from chromtransfer_plugin.cli.zoo import zoo
 from chromtransfer_plugin.constants import CELL_LINES, SEED, TEST_CHROMOSOMES
 
 
@@ -218,3 +222,7 @@ def export(
         overwrite=overwrite,
     )
     click.echo(f"Kipoi model written to {folder}\ncheck it with: kipoi test {folder} --source=dir")
+
+
+for command in (fetch, import_keras, predict, zoo):
+    main.add_command(command)
