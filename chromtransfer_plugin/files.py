@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +72,41 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a new folder beside ``path`` that takes its place when the block succeeds.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder to write; its parent must exist. An existing one, with all that is in it, is replaced, and stays
+        as it was if the block raises.
+
+    Raises
+    ------
+    ChromTransferError
+        If something cannot be written.
+    """
+    target = Path(path)
+    mark = secrets.token_hex(6)
+    new, old = (target.with_name(f".tmp-{mark}-{kind}-{target.name}") for kind in ("new", "old"))
+    try:
+        new.mkdir()
+        yield new
+        if target.exists():
+            target.rename(old)
+        new.rename(target)
+    except OSError as error:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        raise ChromTransferError(
+            f"{target}: cannot be written ({error.strerror}: {error.filename})."
+        ) from error
+    finally:
+        for leftover in (new, old):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def make_folder(folder: Path) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-import secrets
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ import chromtransfer_plugin
 from chromtransfer_plugin.checkpoint import CARD, WEIGHTS, Card, find_checkpoint, load_model
 from chromtransfer_plugin.constants import SEED, WINDOW
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.files import make_folder
+from chromtransfer_plugin.files import atomic_folder, make_folder
 from chromtransfer_plugin.friendly import ChromTransferWarning
 from chromtransfer_plugin.kipoi.example import write_example, write_expectation
 
@@ -107,7 +105,7 @@ def export_model(
             stacklevel=2,
         )
     make_folder(target.parent)
-    with _replacing(target) as folder:
+    with atomic_folder(target) as folder:
         for file in (WEIGHTS, CARD):
             shutil.copyfile(source / file, folder / file)
         codes = write_example(folder / "example_files", card.window, genome, intervals, seed)
@@ -197,28 +195,6 @@ def _check_target(target: Path, overwrite: bool) -> None:
         raise ChromTransferError(
             f"{target}: has no {DESCRIPTION}, so it is no exported model and is kept. Remove it yourself."
         )
-
-
-@contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
-    """Yield a new folder beside ``target`` that takes its place when the block succeeds."""
-    mark = secrets.token_hex(6)
-    new, old = (target.with_name(f".tmp-{mark}-{kind}-{target.name}") for kind in ("new", "old"))
-    try:
-        new.mkdir()
-        yield new
-        if target.exists():
-            target.rename(old)
-        new.rename(target)
-    except OSError as error:
-        if old.exists() and not target.exists():
-            old.rename(target)
-        raise ChromTransferError(
-            f"{target}: cannot be written ({error.strerror}: {error.filename})."
-        ) from error
-    finally:
-        for leftover in (new, old):
-            shutil.rmtree(leftover, ignore_errors=True)
 
 
 class _Dumper(yaml.SafeDumper):
