@@ -1,0 +1,224 @@
+"""The records of a FASTA one after another, in bounded memory, for sequences that are scored as they stand.
+
+Coordinates into a genome are :mod:`chromtransfer_plugin.genome`'s business.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.onehot import encode
+
+LONGEST = 10_000_000  # bases; a longer record is a chromosome, not a sequence to score
+
+_CHUNK = 1 << 22
+_BLANK = b" \t\r\n"
+_UPPER = bytes(range(256)).upper()
+_LETTERS = b"ACGTRYSWKMBDHVNX"  # IUPAC codes of DNA; X is an old sign for a masked base
+_BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+_LINE_END = b"\n"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class FastaRecord(NamedTuple):
+    """One sequence of a FASTA.
+
+    Attributes
+    ----------
+    id : str
+        First word of the header line.
+    description : str
+        The rest of the header line, "" if there is none.
+    sequence : bytes
+        L upper-case letters: A, C, G, T, the other IUPAC codes of DNA, or X.
+    line : int
+        Line of the header, counted from 1.
+    """
+
+    id: str
+    description: str
+    sequence: bytes
+    line: int
+
+    @property
+    def codes(self) -> NDArray[np.uint8]:
+        """Codes 0 to 3 of A, C, G, T and 4 of every other letter; a new array of shape (L,)."""
+        return encode(self.sequence)
+
+
+def read_fasta(
+    path: str | Path, longest: int = LONGEST, progress: Callable[[int], object] | None = None
+) -> Iterator[FastaRecord]:
+    """Read the records of a FASTA in file order.
+
+    Names may occur more than once. Memory holds a few MB of the file and one record, whatever the size of the file.
+
+    Parameters
+    ----------
+    path : str or Path
+        Plain, gzip or bgzip. Lines may have any length, case and line end (LF or CRLF).
+    longest : int
+        Bases a record may have.
+    progress : callable, optional
+        Called with the number of bytes of the file, as it lies on the disk, that were read since the last call.
+
+    Returns
+    -------
+    iterator of FastaRecord
+        At least one record; none is empty.
+
+    Raises
+    ------
+    ChromTransferError
+        If the file is missing, empty or no FASTA: at once. If it is damaged, or a record has no name, no sequence,
+        letters that are no DNA, or is too long: when the iterator gets there, with the line of the header.
+    """
+    path = Path(path).expanduser()
+    with _plain_errors(path):
+        _check(path)
+    return _records(path, longest, progress or (lambda _: None))
+
+
+@contextmanager
+def _plain_errors(path: Path) -> Iterator[None]:
+    """Say what the system says of a file that cannot be read in the words of this package."""
+    try:
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ChromTransferError(
+            f"{path}: the compressed data is damaged ({error}). Download or compress it again."
+        ) from error
+    except OSError as error:
+        raise ChromTransferError(f"{path}: cannot be read ({error.strerror or error}).") from error
+
+
+def _check(path: Path) -> None:
+    """Give a clear reason for what cannot be a FASTA."""
+    if path.is_dir():
+        raise ChromTransferError(f"{path}: is a folder, expected a FASTA file. Name the file inside it.")
+    if not path.is_file():
+        raise ChromTransferError(f"{path}: no such file, expected a FASTA file (plain, gzip or bgzip).")
+    if not path.stat().st_size:
+        raise ChromTransferError(f"{path}: is empty, expected FASTA records.")
+    with path.open("rb") as raw:
+        head = raw.read(18)
+        if head[:2] == b"\x1f\x8b" and head[3] & 4 and head[12:14] == b"BC":
+            # Cut between two blocks, the data before the cut would read without an error.
+            raw.seek(-min(len(_BGZF_END), path.stat().st_size), os.SEEK_END)
+            if raw.read() != _BGZF_END:
+                raise ChromTransferError(
+                    f"{path}: the bgzip end marker is missing, the file is cut short. Download or copy it again."
+                )
+    with path.open("rb") as raw, _open(raw) as stream:
+        head = stream.read(1 << 16)
+    start = head.removeprefix(_BYTE_ORDER_MARK).lstrip(_BLANK)
+    if not start.startswith(b">"):
+        found = f"it starts with {start[:20]!r}" if start else "it holds nothing but white space"
+        hint = " It looks like FASTQ; convert it, e.g. `seqtk seq -A`." if start.startswith(b"@") else ""
+        raise ChromTransferError(
+            f"{path}: is not a FASTA file, {found}, expected a header line like '>name'.{hint}"
+        )
+
+
+def _open(raw: BufferedReader) -> BufferedReader | gzip.GzipFile:
+    compressed = raw.read(2) == b"\x1f\x8b"
+    raw.seek(0)
+    return gzip.GzipFile(fileobj=raw) if compressed else raw
+
+
+def _records(path: Path, longest: int, progress: Callable[[int], object]) -> Iterator[FastaRecord]:
+    header: tuple[str, str, int] | None = None
+    pieces: list[bytes] = []
+    size = 0
+    with _plain_errors(path):
+        for line, part in _parts(path, longest, progress):
+            body = part
+            if line:
+                if header:
+                    yield _finish(path, header, pieces)
+                title, _, body = part.partition(b"\n")
+                header, pieces, size = _parse_header(path, title, line), [], 0
+            if header is None:  # blank lines before the first record
+                continue
+            pieces.append(body.translate(_UPPER, _BLANK))
+            size += len(pieces[-1])
+            if size > longest:
+                raise _too_long(path, f"record '{header[0]}' (line {header[2]})", longest)
+        if header:
+            yield _finish(path, header, pieces)
+
+
+def _parts(path: Path, longest: int, progress: Callable[[int], object]) -> Iterator[tuple[int, bytes]]:
+    """Yield (line number, header line without ``>`` and what follows it), or (0, more of the same record)."""
+    done, before = 0, 0  # lines and bytes read so far
+    with path.open("rb") as raw, _open(raw) as stream:
+        while chunk := stream.read(_CHUNK):
+            # Reading on to the next line end: every chunk starts a line.
+            rest = stream.readline(longest + len(b"\r\n") + 1)
+            if len(rest) > longest + len(b"\r\n"):
+                raise _too_long(path, f"line {done + chunk.count(_LINE_END) + 1}", longest)
+            chunk += rest
+            if not done:
+                chunk = chunk.removeprefix(_BYTE_ORDER_MARK)
+            first, *others = (b"\n" + chunk).split(b"\n>")
+            yield 0, first
+            line = done + first.count(b"\n")
+            for part in others:
+                line += 1
+                yield line, part
+                line += part.count(b"\n")
+            done += chunk.count(b"\n")
+            progress(raw.tell() - before)
+            before = raw.tell()
+
+
+def _parse_header(path: Path, title: bytes, line: int) -> tuple[str, str, int]:
+    try:
+        text = title.decode("utf-8")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise ChromTransferError(f"{path}: line {line}: the header is not text. Is the file damaged?")
+    name, *rest = text.split(maxsplit=1) or [""]
+    if not name or text[0].isspace():
+        raise ChromTransferError(
+            f"{path}: line {line}: the header has no name right after '>', expected a line like '>name'. "
+            "Name every record."
+        )
+    return name, rest[0].rstrip() if rest else "", line
+
+
+def _finish(path: Path, header: tuple[str, str, int], pieces: list[bytes]) -> FastaRecord:
+    name, description, line = header
+    sequence = b"".join(pieces)
+    if not sequence:
+        raise ChromTransferError(
+            f"{path}: record '{name}' (line {line}) has no sequence. Complete or remove it."
+        )
+    if strange := sequence.translate(None, _LETTERS):
+        letter = chr(strange[0])
+        known = {"U": " It is RNA: write T for U.", "-": " Remove the alignment's gaps."}
+        raise ChromTransferError(
+            f"{path}: record '{name}' (line {line}) is not DNA, it holds {letter!a} at position "
+            f"{sequence.index(strange[:1]) + 1}; expected A, C, G, T, N or another IUPAC code."
+            f"{known.get(letter, '')}"
+        )
+    return FastaRecord(name, description, sequence, line)
+
+
+def _too_long(path: Path, what: str, longest: int) -> ChromTransferError:
+    return ChromTransferError(
+        f"{path}: {what} is longer than {longest:,} bases. Is it a genome? Then name the regions to be "
+        "scored in a BED file and give this file as the genome."
+    )
