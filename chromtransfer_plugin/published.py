@@ -1,7 +1,7 @@
 """The files published with the paper: where they are and how to recognise them. Needs no dependency.
 
-Source: the repository of the paper, at one commit. A git blob id is the SHA-1 of ``blob SIZE\\0`` and the content, so a
-download, or a copy found anywhere, is identified by its bytes alone.
+Source: the repository of the paper, at one commit. A git blob id is the SHA-1 of ``blob SIZE``, a zero byte and the
+content, so a download, or a copy found anywhere, is identified by its bytes alone.
 """
 
 from __future__ import annotations
