@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.text_blocks import TextKind, text_blocks
 
 Format = Literal["auto", "bed", "narrowPeak", "csv"]
 
@@ -22,6 +21,13 @@ _REGION = r"^(?P<chrom>.+):(?P<start>-?[^-]*)-(?P<end>-?[^-]*)$"
 _INTEGER = r"^-?[0-9]{1,18}$"
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _NARROW_PEAK_COLUMNS = 10
+_GUESSED_FROM = 20  # rows that tell the format
+_REGIONS = TextKind(
+    file="a region file",
+    formats="BED, narrowPeak or CSV",
+    content="regions",
+    hint="Convert it first, e.g. `bigBedToBed` for a bigBed.",
+)
 
 
 @dataclass(frozen=True)
@@ -59,26 +65,104 @@ class Rows:
     text: Callable[[NDArray[Any]], list[str]]
 
 
+@dataclass(frozen=True)
+class Layout:
+    """How the rows of one file are written; decided once, so that every block of it is read alike.
+
+    Attributes
+    ----------
+    format : {"bed", "narrowPeak", "csv"}
+    tabs : bool
+        Whether the columns of a BED or narrowPeak are separated by tabs, not blanks: if any row has one.
+    """
+
+    format: str
+    tabs: bool
+
+
 def parse_rows(path: Path, format: Format, label_column: int | None) -> Rows:
-    """Read the data rows of a region file.
+    """Read the data rows of a region file at once.
 
     Raises
     ------
     ChromTransferError
         If the file is missing, empty, damaged or binary, or has only comments.
     """
+    _check_format(path, format)
+    text, line, _ = _data_lines(b"".join(text_blocks(path, _REGIONS, None)))
+    if not line.size:
+        raise _no_rows(path)
+    first = text.slice(0, _GUESSED_FROM).to_pylist()
+    layout = Layout(_guess_format(path, first) if format == "auto" else format, _has_tabs(text))
+    return _columns(text, line, layout, label_column)
+
+
+def survey_rows(path: Path, format: Format) -> tuple[Layout, int]:
+    """Find the layout and the number of data rows of a region file, reading it in blocks.
+
+    Raises
+    ------
+    ChromTransferError
+        As :func:`parse_rows`.
+    """
+    _check_format(path, format)
+    first: list[str] = []
+    tabs, n = False, 0
+    for data in text_blocks(path, _REGIONS):
+        text, line, _ = _data_lines(data)
+        if len(first) < _GUESSED_FROM:
+            first += text.slice(0, _GUESSED_FROM - len(first)).to_pylist()
+        tabs = tabs or _has_tabs(text)
+        n += line.size
+    if not n:
+        raise _no_rows(path)
+    return Layout(_guess_format(path, first) if format == "auto" else format, tabs), n
+
+
+def parse_blocks(path: Path, layout: Layout, label_column: int | None, rows: int) -> Iterator[Rows]:
+    """Read the data rows of a region file in blocks of at most ``rows``, in file order.
+
+    Together the blocks are what :func:`parse_rows` gives. The layout is that of :func:`survey_rows`.
+    """
+    before = 0
+    for data in text_blocks(path, _REGIONS):
+        text, line, n_lines = _data_lines(data)
+        for start in range(0, line.size, rows):
+            part = slice(start, start + rows)
+            yield _columns(text[part], line[part] + before, layout, label_column)
+        before += n_lines
+
+
+def _check_format(path: Path, format: str) -> None:
+    if format not in ("auto", "bed", "narrowPeak", "csv"):
+        raise ChromTransferError(f"{path}: format is '{format}', expected one of auto, bed, narrowPeak, csv.")
+
+
+def _no_rows(path: Path) -> ChromTransferError:
+    return ChromTransferError(f"{path}: holds no regions, only blank or comment lines.")
+
+
+def _has_tabs(text: Any) -> bool:
+    import pyarrow.compute as pc
+
+    return bool(pc.any(pc.match_substring(text, "\t")).as_py())
+
+
+def _data_lines(data: bytes) -> tuple[Any, NDArray[np.int64], int]:
+    """Give the lines that are rows as an Arrow array, their 1-based numbers, and the number of all lines."""
+    import pyarrow.compute as pc
+
+    every = _lines(data)
+    is_data = pc.invert(pc.match_substring_regex(every, r"^\s*(#|$)|^(track|browser)(\s|$)"))
+    line = np.flatnonzero(is_data.to_numpy(zero_copy_only=False)).astype(np.int64) + 1
+    return every.filter(is_data), line, len(every)
+
+
+def _columns(text: Any, line: NDArray[np.int64], layout: Layout, label_column: int | None) -> Rows:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if format not in ("auto", "bed", "narrowPeak", "csv"):
-        raise ChromTransferError(f"{path}: format is '{format}', expected one of auto, bed, narrowPeak, csv.")
-    every = _lines(_read(path))
-    is_data = pc.invert(pc.match_substring_regex(every, r"^\s*(#|$)|^(track|browser)(\s|$)"))
-    line = np.flatnonzero(is_data.to_numpy(zero_copy_only=False)).astype(np.int64) + 1
-    if not line.size:
-        raise ChromTransferError(f"{path}: holds no regions, only blank or comment lines.")
-    text = every.filter(is_data)
-    found = _guess_format(path, text.slice(0, 20).to_pylist()) if format == "auto" else format
+    found = layout.format
     if found == "csv":
         table = _Columns(pc.split_pattern(text, ","))
         parts = pc.extract_regex(pc.ascii_trim_whitespace(table.column(0)), _REGION)
@@ -88,10 +172,9 @@ def parse_rows(path: Path, format: Format, label_column: int | None) -> Rows:
         name, score, strand = pc.ascii_trim_whitespace(table.column(0)), None, None
         label = table.column((label_column or 2) - 1)
     else:
-        tabs = pc.any(pc.match_substring(text, "\t")).as_py()
         split = (
             pc.split_pattern(text, "\t")
-            if tabs
+            if layout.tabs
             else pc.ascii_split_whitespace(pc.ascii_trim_whitespace(text))
         )
         table = _Columns(split)
@@ -125,36 +208,6 @@ def parse_rows(path: Path, format: Format, label_column: int | None) -> Rows:
         label=_strings(pc.if_else(pc.equal(label, "."), "", label)),
         text=lambda numbers: text.take(pa.array(numbers)).to_pylist(),
     )
-
-
-def _read(path: Path) -> bytes:
-    if path.is_dir():
-        raise ChromTransferError(f"{path}: is a folder, expected a region file. Name the file inside it.")
-    try:
-        data = path.read_bytes()
-        if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
-    except FileNotFoundError:
-        raise ChromTransferError(f"{path}: no such file, expected a BED, narrowPeak or CSV file.") from None
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ChromTransferError(
-            f"{path}: the compressed data is damaged ({error}). Download or compress it again."
-        ) from error
-    except OSError as error:
-        raise ChromTransferError(f"{path}: cannot be read ({error.strerror}).") from error
-    if not data.strip():
-        raise ChromTransferError(f"{path}: is empty, expected regions (BED, narrowPeak or CSV).")
-    try:
-        data.decode("utf-8")
-        binary = b"\0" in data
-    except UnicodeDecodeError:
-        binary = True
-    if binary:
-        raise ChromTransferError(
-            f"{path}: is a binary file, expected text (BED, narrowPeak or CSV). "
-            "Convert it first, e.g. `bigBedToBed` for a bigBed."
-        )
-    return data.removeprefix(b"\xef\xbb\xbf")
 
 
 def _lines(data: bytes) -> Any:

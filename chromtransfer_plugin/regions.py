@@ -10,10 +10,10 @@ import contextlib
 import gzip
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,22 +22,18 @@ from numpy.typing import NDArray
 from chromtransfer_plugin.constants import WINDOW
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.files import atomic_path
-from chromtransfer_plugin.region_text import Format, Rows, parse_rows
+from chromtransfer_plugin.region_text import Format, parse_rows
+from chromtransfer_plugin.region_windows import (
+    REASONS,
+    Center,
+    Judged,
+    file_refusal,
+    judge_rows,
+    strict_error,
+)
 
 if TYPE_CHECKING:
     from chromtransfer_plugin.genome import Genome
-
-Center = Literal["auto", "midpoint", "summit"]
-
-_TOO_FEW = "too few columns"
-_NOT_INTEGER = "start or end is not a whole number"
-_NEGATIVE = "negative coordinate"
-_EMPTY = "start is not before end"
-_NO_SUMMIT = "no summit given (-1)"
-_BAD_SUMMIT = "summit is not inside the peak"
-_UNKNOWN = "contig is not in the genome"
-_OFF = "window reaches off the contig"
-_ONLY_N = "window holds nothing but N"
 
 
 @dataclass(frozen=True)
@@ -84,9 +80,14 @@ class RegionReport:
         ChromTransferError
             If ``path`` cannot be written to.
         """
-        with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as out:
-            out.write("line\treason\ttext\n")
-            out.writelines(f"{line}\t{reason}\t{text}\n" for line, text, reason in self.dropped)
+        write_dropped(path, self.dropped)
+
+
+def write_dropped(path: str | Path, dropped: Iterable[tuple[int, str, str]]) -> None:
+    """Write rows that were left out, given as in :class:`RegionReport`, with columns line, reason, text."""
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as out:
+        out.write("line\treason\ttext\n")
+        out.writelines(f"{line}\t{reason}\t{text}\n" for line, text, reason in dropped)
 
 
 @dataclass(frozen=True)
@@ -161,24 +162,11 @@ def read_regions(
             f"{path}: center='summit' needs a narrowPeak file, this one was read as {rows.format}. "
             "Use center='midpoint', or format='narrowPeak' if it is one."
         )
-    reasons = _Reasons(len(rows.line))
-    reasons.mark(~rows.enough_columns, _TOO_FEW)
-    reasons.mark(~rows.integers, _NOT_INTEGER)
-    if reasons.none_good:
-        number, text = int(rows.line[0]), rows.text(np.array([0]))[0]
-        raise ChromTransferError(
-            f"{path}: is not a region file, no row could be read as {rows.format}; line {number} is "
-            f"{text[:60]!r}. Expected BED or narrowPeak (chrom, start, end separated by tabs) or "
-            "`chrom:start-end,label` lines."
-        )
-    reasons.mark((rows.start < 0) | (rows.end < 0), _NEGATIVE)
-    reasons.mark(rows.start >= rows.end, _EMPTY)
-    start, end = _resized(rows, reasons, width, center)
-    if genome is not None:
-        _check_against(genome, path, rows, reasons, start, end, drop_only_n)
-    else:
-        reasons.mark(start < 0, _OFF)
-    return _finish(path, rows, reasons, start, end, strict)
+    judged = judge_rows(rows, genome, width, center, drop_only_n)
+    refusal = file_refusal(path, judged, genome)
+    if refusal is not None:
+        raise refusal
+    return _finish(path, judged, strict)
 
 
 def _check_whole(name: str, value: Any, least: int, meaning: str) -> None:
@@ -189,90 +177,15 @@ def _check_whole(name: str, value: Any, least: int, meaning: str) -> None:
         )
 
 
-class _Reasons:
-    """The first reason found against each row."""
-
-    def __init__(self, n: int) -> None:
-        self.texts: list[str] = []
-        self.number = np.full(n, -1, dtype=np.int8)
-
-    def mark(self, bad: NDArray[np.bool_], text: str) -> None:
-        self.texts.append(text)
-        self.number[bad & self.good] = len(self.texts) - 1
-
-    @property
-    def good(self) -> NDArray[np.bool_]:
-        return self.number < 0
-
-    @property
-    def none_good(self) -> bool:
-        return not self.good.any()
-
-
-def _resized(
-    rows: Rows, reasons: _Reasons, width: int | None, center: Center
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    if width is None:
-        return rows.start, rows.end
-    middle = (rows.start + rows.end) // 2
-    if rows.format == "narrowPeak" and center != "midpoint":
-        if center == "summit":
-            reasons.mark(rows.summit == -1, _NO_SUMMIT)
-        reasons.mark((rows.summit < -1) | (rows.summit >= rows.end - rows.start), _BAD_SUMMIT)
-        middle = np.where(rows.summit >= 0, rows.start + rows.summit, middle)
-    start = middle - width // 2
-    return start, start + width
-
-
-def _check_against(
-    genome: Genome,
-    path: str | Path,
-    rows: Rows,
-    reasons: _Reasons,
-    start: NDArray[np.int64],
-    end: NDArray[np.int64],
-    drop_only_n: bool,
-) -> None:
-    """Mark the rows that the genome rules out."""
-    numbers, names = pd.factorize(rows.chrom)
-    known = np.array([name in genome.contigs for name in names], dtype=bool)
-    if reasons.good.any() and not known[numbers[reasons.good]].any():
-        name = str(names[numbers[reasons.good][0]])
-        raise ChromTransferError(
-            f"{path}: none of its contigs is in the genome {genome.path}. {genome.naming_hint(name)}"
-        )
-    reasons.mark(~known[numbers], _UNKNOWN)
-    lengths = np.array([genome.contigs.get(name, 0) for name in names], dtype=np.int64)
-    reasons.mark((start < 0) | (end > lengths[numbers]), _OFF)
-    good = np.flatnonzero(reasons.good)
-    if good.size and drop_only_n:
-        index = np.zeros(len(names), dtype=np.int64)
-        index[known] = genome.contig_index([name for name in names if name in genome.contigs])
-        empty = np.zeros(len(start), dtype=bool)
-        empty[good] = genome.only_n(index[numbers[good]], start[good], end[good])
-        reasons.mark(empty, _ONLY_N)
-
-
-def _finish(
-    path: str | Path,
-    rows: Rows,
-    reasons: _Reasons,
-    start: NDArray[np.int64],
-    end: NDArray[np.int64],
-    strict: bool,
-) -> Regions:
-    good = reasons.good
+def _finish(path: str | Path, judged: Judged, strict: bool) -> Regions:
+    rows, start, end, good = judged.rows, judged.start, judged.end, judged.good
     bad = np.flatnonzero(~good)
     dropped = [
-        (int(line), text, reasons.texts[number])
-        for line, text, number in zip(rows.line[bad], rows.text(bad), reasons.number[bad], strict=True)
+        (int(line), text, REASONS[number])
+        for line, text, number in zip(rows.line[bad], rows.text(bad), judged.reason[bad], strict=True)
     ]
     if strict and dropped:
-        line, text, reason = dropped[0]
-        raise ChromTransferError(
-            f"{path}: line {line}: {reason}: {text!r}. Correct or remove it, or read without strict to drop "
-            f"and list the {len(dropped)} such rows."
-        )
+        raise strict_error(path, dropped[0], f" and list the {len(dropped)} such rows")
     resized = good & ((start != rows.start) | (end != rows.end))
     report = RegionReport(
         str(path), rows.format, len(good), int(good.sum()), int(np.count_nonzero(resized)), dropped

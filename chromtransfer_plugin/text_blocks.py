@@ -1,0 +1,111 @@
+"""Reading text files, plain or gzip, in blocks of whole lines; whatever is no text is refused."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from chromtransfer_plugin.errors import ChromTransferError
+
+BLOCK_BYTES = 1 << 20
+_LONGEST_LINE = 64 << 20
+_GZIP = b"\x1f\x8b"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class TextKind(NamedTuple):
+    """The words for one kind of file in messages."""
+
+    file: str  # "a region file"
+    formats: str  # "BED, narrowPeak or CSV"
+    content: str  # "regions"
+    hint: str  # what to do with a binary file
+
+
+@contextmanager
+def open_text(path: Path, kind: TextKind) -> Iterator[BinaryIO]:
+    """Open a file for reading bytes, unpacked if it is gzip; say plainly what is wrong with it.
+
+    Raises
+    ------
+    ChromTransferError
+        If the file is missing, a folder, damaged (also while it is read) or cannot be read.
+    """
+    if path.is_dir():
+        raise ChromTransferError(f"{path}: is a folder, expected {kind.file}. Name the file inside it.")
+    try:
+        with path.open("rb") as raw:
+            compressed = raw.peek(2)[:2] == _GZIP
+            yield io.BufferedReader(gzip.GzipFile(fileobj=raw)) if compressed else raw  # type: ignore[arg-type]
+    except FileNotFoundError:
+        raise ChromTransferError(f"{path}: no such file, expected a {kind.formats} file.") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ChromTransferError(
+            f"{path}: the compressed data is damaged ({error}). Download or compress it again."
+        ) from error
+    except OSError as error:
+        raise ChromTransferError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def text_blocks(path: Path, kind: TextKind, size: int | None = BLOCK_BYTES) -> Iterator[bytes]:
+    """Yield the text of a file in pieces that end at a line end (the last one: at the end of the file).
+
+    Parameters
+    ----------
+    path : Path
+        Plain or gzip (bgzip is one).
+    kind : TextKind
+    size : int or None
+        Bytes read at a time; a longer line makes its piece longer. None reads all at once.
+
+    Yields
+    ------
+    bytes
+        UTF-8 text without a byte order mark.
+
+    Raises
+    ------
+    ChromTransferError
+        As :func:`open_text`; also if the file is empty or binary, or, in pieces, has a line of more than 64 MiB.
+    """
+    rest: list[bytes] = []
+    empty, first = True, True
+    with open_text(path, kind) as source:
+        while piece := source.read(-1 if size is None else size):
+            if b"\0" in piece:
+                raise binary(path, kind)
+            empty = empty and not piece.strip()
+            if first:
+                piece, first = piece.removeprefix(_BYTE_ORDER_MARK), False
+            end = piece.rfind(b"\n") + 1
+            if end:
+                yield _text(path, kind, b"".join([*rest, piece[:end]]))
+                rest = []
+            if end < len(piece):
+                rest.append(piece[end:])
+                if size is not None and sum(map(len, rest)) > _LONGEST_LINE:
+                    raise ChromTransferError(
+                        f"{path}: has a line of more than {_LONGEST_LINE >> 20} MiB, which is no row of {kind.file}."
+                    )
+    if empty:
+        raise ChromTransferError(f"{path}: is empty, expected {kind.content} ({kind.formats}).")
+    if rest:
+        yield _text(path, kind, b"".join(rest))
+
+
+def _text(path: Path, kind: TextKind, data: bytes) -> bytes:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise binary(path, kind) from None
+    return data
+
+
+def binary(path: Path, kind: TextKind) -> ChromTransferError:
+    """Return the error for bytes that are no text."""
+    return ChromTransferError(f"{path}: is a binary file, expected text ({kind.formats}). {kind.hint}")
