@@ -1,0 +1,118 @@
+"""What a file must be, and whether it is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chromtransfer_plugin.errors import ChromTransferError
+
+Inspect = Callable[[Path], None]
+
+CHUNK = 1 << 18  # bytes read at once
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_TITLES = {"sha256": "SHA-256", "md5": "MD5", "git_blob": "git blob id"}
+
+
+@dataclass(frozen=True)
+class Digests:
+    """Size in bytes and hexadecimal digests; ``git_blob`` is what git calls the content."""
+
+    size: int
+    sha256: str
+    md5: str
+    git_blob: str
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a file must be: the same as :class:`Digests`, where None is not checked."""
+
+    size: int | None = None
+    sha256: str | None = None
+    md5: str | None = None
+    git_blob: str | None = None
+
+    def __str__(self) -> str:
+        return ", ".join(f"{title} {getattr(self, key)}" for key, title in self._known())
+
+    def _known(self) -> list[tuple[str, str]]:
+        return [(key, title) for key, title in _TITLES.items() if getattr(self, key) is not None]
+
+    def problem(self, path: Path) -> str | None:
+        """Say how a file differs from this, or None if it does not."""
+        size = path.stat().st_size
+        if self.size is not None and size != self.size:
+            return f"{size:,} bytes, expected {self.size:,}"
+        if not self._known():
+            return None
+        found = digests(path)
+        for key, title in self._known():
+            is_one, wanted = getattr(found, key), getattr(self, key).lower()
+            if is_one != wanted:
+                return f"{size:,} bytes with {title} {is_one}, expected {wanted}"
+        return None
+
+
+def digests(path: Path) -> Digests:
+    """Read a file once and give its size and digests; a bar shows the progress on a large one."""
+    size = path.stat().st_size
+    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+    blob = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+    with path.open("rb") as stream, bytes_bar(f"checking {path.name}", size) as bar:
+        while piece := stream.read(CHUNK):
+            for digest in (sha256, md5, blob):
+                digest.update(piece)
+            bar.update(len(piece))
+    return Digests(size, sha256.hexdigest(), md5.hexdigest(), blob.hexdigest())
+
+
+def bytes_bar(title: str, total: int | None, done: int = 0) -> Any:
+    """Return a progress bar with rate and time left; not shown for what is quick or where stderr is no terminal."""
+    from tqdm import tqdm
+
+    return tqdm(
+        desc=title, total=total, initial=done, unit="B", unit_scale=True, unit_divisor=1024, delay=0.5, leave=False,
+        disable=None,
+    )  # fmt: skip
+
+
+def refusal(path: Path, expected: Expected, inspect: Inspect | None = None) -> str | None:
+    """Say in sentences why a complete file is not the expected one, or None if it is.
+
+    Parameters
+    ----------
+    path : Path
+        The file, perhaps still under a temporary name.
+    expected : Expected
+        Its size and digests.
+    inspect : callable, optional
+        Gets the path; raises ChromTransferError to refuse the content.
+    """
+    if path.stat().st_size == 0 and expected.size != 0:
+        return "the file is empty."
+    if problem := expected.problem(path):
+        return f"{problem}.{_looks_like(path)}"
+    if inspect is not None:
+        try:
+            inspect(path)
+        except ChromTransferError as error:
+            return str(error)
+    return None
+
+
+def is_there(target: Path, expected: Expected, inspect: Inspect | None = None) -> bool:
+    """Whether a file exists and is the expected one; False if nothing is expected of it."""
+    known = str(expected) != "" or inspect is not None
+    return known and target.is_file() and refusal(target, expected, inspect) is None
+
+
+def _looks_like(path: Path) -> str:
+    with path.open("rb") as stream:
+        head = stream.read(256).lstrip().lower()
+    if head.startswith((b"<!doctype html", b"<html")):
+        return " It is a web page, perhaps of a login or an error."
+    return " It is a Git-LFS pointer, not the file itself." if head.startswith(LFS_POINTER) else ""
