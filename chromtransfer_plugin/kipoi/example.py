@@ -11,18 +11,21 @@ from numpy.typing import NDArray
 
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.genome import Genome
-from chromtransfer_plugin.onehot import decode, one_hot
+from chromtransfer_plugin.onehot import decode, encode, one_hot
 from chromtransfer_plugin.predict import predict_logits, probabilities
 from chromtransfer_plugin.regions import read_regions
 
 if TYPE_CHECKING:
     from chromtransfer_plugin.checkpoint import Card, Network
 
+FASTA = "genome.fa"
+INTERVALS = "intervals.bed"
 N_WINDOWS = 8
 FLANK = 20  # bp of sequence on both sides of each window
 N_RUN = 25  # unknown bases put into the first window
 _INTERVAL = 200  # bp, at most; shorter than the window, so that the dataloader has to resize
 _LINE = 60
+TOLERANCE = 1e-5  # of probabilities; float32 sums differ by about 1e-7 between machines
 
 
 def write_example(
@@ -34,8 +37,8 @@ def write_example(
 
     Returns
     -------
-    ndarray of uint8, shape (n, window)
-        Codes of the windows the intervals stand for.
+    ndarray of uint8, shape (n, length)
+        Codes of the contigs. The intervals stand for the windows at their :func:`centres`, of any width.
     """
     length = window + 2 * FLANK
     names, codes = _contigs(length, genome, intervals, np.random.default_rng(seed))
@@ -44,7 +47,7 @@ def write_example(
     half = max(1, min(_INTERVAL, window) // 2)
     middle = length // 2
     folder.mkdir()
-    fasta, bed = folder / "genome.fa", folder / "intervals.bed"
+    fasta, bed = folder / FASTA, folder / INTERVALS
     with fasta.open("w", encoding="ascii", newline="\n") as out:
         for name, row in zip(names, codes, strict=True):
             text = decode(row)
@@ -55,7 +58,35 @@ def write_example(
         for number, name in enumerate(names, start=1):
             strand = "+-."[number % 3]
             out.write(f"{name}\t{middle - half}\t{middle + half}\twindow{number}\t0\t{strand}\n")
-    return codes[:, FLANK : FLANK + window]
+    return codes
+
+
+def read_example(folder: Path) -> NDArray[np.uint8]:
+    """Read back what :func:`write_example` returned.
+
+    Raises
+    ------
+    ChromTransferError
+        If the files are missing or not of that form.
+    """
+    path = folder / FASTA
+    try:
+        records = path.read_text(encoding="ascii").split(">")[1:]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ChromTransferError(f"{path}: the example genome cannot be read ({error}).") from error
+    rows = [encode("".join(record.split("\n")[1:])) for record in records]
+    if not rows or len({len(row) for row in rows}) != 1 or not (folder / INTERVALS).is_file():
+        raise ChromTransferError(
+            f"{folder}: expected {FASTA} with contigs of one length, and {INTERVALS}. Delete the folder; both are "
+            "written again with the next model."
+        )
+    return np.stack(rows)
+
+
+def centres(codes: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
+    """Cut windows, shape (n, width), around the midpoints of contigs, as the intervals do."""
+    start = codes.shape[1] // 2 - width // 2
+    return codes[:, start : start + width]
 
 
 def _contigs(
@@ -111,3 +142,61 @@ def write_expectation(path: Path, model: Network, card: Card, codes: NDArray[np.
     with h5py.File(path, "w") as out:
         out.create_dataset("inputs", data=one_hot(codes, "channels_first"), compression="gzip")
         out.create_dataset("preds", data=preds)
+
+
+def read_expectation(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Read inputs (n, 4, width) and probabilities (n, n_outputs) as :func:`write_expectation` wrote them.
+
+    Raises
+    ------
+    ChromTransferError
+        If the file is missing, damaged or of another form.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path) as file:
+            inputs, preds = (np.asarray(file[key][:], dtype=np.float32) for key in ("inputs", "preds"))
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise ChromTransferError(
+            f"{path}: no readable HDF5 file with 'inputs' and 'preds' ({error})."
+        ) from error
+    if (
+        inputs.ndim != 3
+        or inputs.shape[1] != 4
+        or preds.ndim != 2
+        or len(inputs) != len(preds)
+        or not len(preds)
+    ):
+        raise ChromTransferError(
+            f"{path}: holds inputs {inputs.shape} and preds {preds.shape}, expected (n, 4, width) and (n, outputs)."
+        )
+    return inputs, preds
+
+
+def check_expectation(path: Path, model: Network, card: Card) -> float:
+    """Predict the inputs of an expectation on the CPU and compare.
+
+    Returns
+    -------
+    float
+        The largest difference between probabilities.
+
+    Raises
+    ------
+    ChromTransferError
+        If it is above :data:`TOLERANCE`, or the file does not fit the model.
+    """
+    inputs, expected = read_expectation(path)
+    if expected.shape[1] != len(card.outputs):
+        raise ChromTransferError(
+            f"{path}: expects {expected.shape[1]} outputs, the model has {len(card.outputs)}."
+        )
+    found = probabilities(predict_logits(model, inputs, device="cpu"), card.activation)
+    difference = float(np.abs(found - expected).max())
+    if not difference <= TOLERANCE:  # also NaN
+        raise ChromTransferError(
+            f"{path}: the model's probabilities differ from the expected ones by up to {difference:.3g}, more than "
+            f"{TOLERANCE:g}: weights and expectation do not belong together."
+        )
+    return difference

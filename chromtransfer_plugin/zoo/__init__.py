@@ -1,0 +1,1 @@
+"""The model zoo: models that have names, in folders that are also Kipoi sources."""

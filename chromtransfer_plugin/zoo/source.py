@@ -1,0 +1,406 @@
+"""Zoo sources: where models that have names are found, and installing them."""
+
+from __future__ import annotations
+
+import difflib
+import shutil
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chromtransfer_plugin.checkpoint import CARD, WEIGHTS, Card, load_model, read_card, sha256
+from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.files import atomic_folder, cache_folder, make_folder
+from chromtransfer_plugin.friendly import ChromTransferWarning
+from chromtransfer_plugin.kipoi.description import EXAMPLES, EXPECTATION
+from chromtransfer_plugin.zoo.card import presentation, scores
+
+BY_PRODUCTS = (
+    "*.fai",
+    "*.gzi",
+    "*.genome-cache",
+    ".tmp-*",
+    "downloaded",
+)  # what using a model leaves beside it
+_TEMPLATE, _TABLE, _DESCRIPTION = "model-template.yaml", "models.tsv", "model.yaml"
+_RESERVED = (EXAMPLES, "downloaded")
+
+
+@dataclass(frozen=True)
+class ZooEntry:
+    """A model of a source.
+
+    Attributes
+    ----------
+    name : str
+        Full name, ``GROUP/NAME``; a model outside a group, in a folder of its own, has no ``GROUP/``.
+    folder : Path
+        ``load_model`` reads it.
+    card : Card or None
+        None if it cannot be read.
+    problem : str
+        Why the model is damaged; empty if nothing is known to be wrong. The weights are only read by
+        :func:`verify`.
+    """
+
+    name: str
+    folder: Path
+    card: Card | None = None
+    problem: str = ""
+
+    @property
+    def group(self) -> str:
+        """Name of the group, empty for a model outside one."""
+        return self.name.rpartition("/")[0]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the model's files, without what using it leaves beside them."""
+        return sum(path.stat().st_size for path in files_of(self.folder))
+
+
+class ZooSource:
+    """A folder of models: groups, and models in folders of their own. It is a Kipoi source too.
+
+    Parameters
+    ----------
+    path : path
+        Need not exist: then it has no models.
+
+    Raises
+    ------
+    ChromTransferError
+        If there is something else of that name, or a folder that holds no models but other things.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).expanduser()
+        if self.path.exists() and not self.path.is_dir():
+            raise ChromTransferError(
+                f"{self.path}: is no folder, expected a folder of models (a zoo source)."
+            )
+        if (self.path / CARD).is_file() or (self.path / _TEMPLATE).is_file():
+            what = "a model" if (self.path / CARD).is_file() else "a group of models"
+            raise ChromTransferError(
+                f"{self.path}: is {what}, not a source. Name the folder above: {self._above()}"
+            )
+
+    def _above(self) -> Path:
+        above = self.path.resolve().parent
+        return above.parent if (above / _TEMPLATE).is_file() else above
+
+    def __repr__(self) -> str:
+        return f"ZooSource({str(self.path)!r})"
+
+    def entries(self) -> list[ZooEntry]:
+        """List every model, damaged ones too, by group and in the order of its table."""
+        from chromtransfer_plugin.kipoi.group import model_folders
+
+        found: list[ZooEntry] = []
+        for folder in _subfolders(self.path):
+            if (folder / CARD).is_file() or (folder / _DESCRIPTION).is_file():
+                found.append(_read(folder.name, folder, grouped=False))
+            else:
+                members = model_folders(folder)
+                found += [_read(f"{folder.name}/{path.name}", path, grouped=True) for path in members]
+        return found
+
+    def find(self, name: str) -> ZooEntry | None:
+        """Find a model by its full name, or by the part after the group if only one model has it.
+
+        Raises
+        ------
+        ChromTransferError
+            If several groups have a model of that name.
+        """
+        wanted = name.strip("/")
+        entries = self.entries()
+        for entry in entries:
+            if entry.name == wanted:
+                return entry
+        same = [entry for entry in entries if entry.name.rpartition("/")[2] == wanted]
+        if len(same) > 1:
+            raise ChromTransferError(
+                f"model '{name}': {len(same)} models of {self.path} have this name: "
+                f"{', '.join(entry.name for entry in same)}. Give the full name."
+            )
+        return same[0] if same else None
+
+
+def installed_zoo() -> Path:
+    """Folder of the installed models; it need not exist yet."""
+    return cache_folder() / "zoo"
+
+
+def packaged_zoo() -> Path | None:
+    """Folder of the models that come with this package: in the source tree, or in the installed package."""
+    package = Path(__file__).parents[1]
+    for folder in (package / "model_zoo", package.parent / "model_zoo"):
+        if folder.is_dir():
+            return folder
+    return None
+
+
+def search_path() -> list[ZooSource]:
+    """Give the sources that names are looked up in: installed models, then those of the package."""
+    packaged = packaged_zoo()
+    return [ZooSource(path) for path in (installed_zoo(), packaged) if path is not None]
+
+
+def find_model(name: str) -> Path | None:
+    """Find the folder of a model by name in the installed models, then in those of the package.
+
+    Parameters
+    ----------
+    name : str
+        ``ChromTransfer/K562``, or ``K562`` if only one group has it.
+
+    Returns
+    -------
+    Path or None
+        For ``load_model``. None if no model has this name.
+
+    Raises
+    ------
+    ChromTransferError
+        If several groups of a source have a model of that name.
+    """
+    for source in search_path():
+        entry = source.find(name)
+        if entry is not None:
+            return entry.folder
+    return None
+
+
+def get_entry(name: str, source: str | Path | None = None) -> ZooEntry:
+    """Find a model by name, or say which names are close.
+
+    Parameters
+    ----------
+    name : str
+        As :func:`find_model`.
+    source : path, optional
+        Folder to look in, instead of the installed models and those of the package.
+
+    Raises
+    ------
+    ChromTransferError
+        If no model has this name; names close ones.
+    """
+    sources = search_path() if source is None else [existing_source(source)]
+    known: list[str] = []
+    for place in sources:
+        entry = place.find(name)
+        if entry is not None:
+            return entry
+        known += [entry.name for entry in place.entries() if entry.name not in known]
+    raise ChromTransferError(
+        f"there is no model '{name}' in {', '.join(str(place.path) for place in sources)}. {_hint(name, known)}"
+    )
+
+
+def existing_source(path: str | Path) -> ZooSource:
+    """Open a source that must hold at least one model."""
+    source = ZooSource(path)
+    if not source.path.is_dir():
+        raise ChromTransferError(f"{source.path}: there is no such folder, expected a zoo source.")
+    if not source.entries():
+        raise ChromTransferError(
+            f"{source.path}: holds no models, so it is no zoo source. Expected GROUP/NAME/{CARD} below it."
+        )
+    return source
+
+
+def _hint(name: str, known: Sequence[str]) -> str:
+    """Name the closest known names, whatever their case and with or without the group."""
+    if not known:
+        return "There are no models there."
+    spelt = {full.lower(): full for full in known}
+    spelt |= {full.lower().rpartition("/")[2]: full for full in known}
+    close = difflib.get_close_matches(name.lower(), list(spelt), n=3, cutoff=0.5)
+    if close:
+        return f"Did you mean {' or '.join(dict.fromkeys(spelt[text] for text in close))}?"
+    return f"Known: {', '.join(known)}."
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_dir() and not path.name.startswith(".") and path.name not in _RESERVED
+    )
+
+
+def _read(name: str, folder: Path, grouped: bool) -> ZooEntry:
+    from chromtransfer_plugin.kipoi.group import missing_files
+
+    card, problem = None, ""
+    try:
+        card = read_card(folder)
+        presentation(card)
+        missing = missing_files(folder)
+        if not grouped and not (folder / _DESCRIPTION).is_file():
+            missing.append(_DESCRIPTION)
+        if missing:
+            problem = f"{', '.join(missing)} missing"
+    except ChromTransferError as error:
+        problem = "card.json missing" if not (folder / CARD).is_file() else str(error)
+    return ZooEntry(name, folder, card, problem)
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Give the files of a model's folder, sorted, without what using it leaves beside them."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file()
+        and not any(part.match(pattern) for part in _parts(path, folder) for pattern in BY_PRODUCTS)
+    )
+
+
+def _parts(path: Path, folder: Path) -> list[Path]:
+    return [Path(part) for part in path.relative_to(folder).parts]
+
+
+def verify(entry: ZooEntry) -> str:
+    """Say what is wrong with a model, its weights' SHA-256 included; empty if nothing is."""
+    if entry.problem or entry.card is None:
+        return entry.problem
+    if not entry.card.weights_sha256:
+        return "the card has no SHA-256 of the weights"
+    if sha256(entry.folder / WEIGHTS) != entry.card.weights_sha256:
+        return "SHA-256 of the weights differs from the card's: truncated or changed"
+    return ""
+
+
+def install(
+    name: str | Path, source: str | Path | None = None, *, overwrite: bool = False, into: Path | None = None
+) -> Path:
+    """Copy a model to the installed ones.
+
+    The copy appears when it is complete, its weights fit their SHA-256 and it could be loaded. The expectation is
+    computed anew where the group has other example windows already.
+
+    Parameters
+    ----------
+    name : str or path
+        Name of a model, or the folder of one: of a group, or as ``chromtransfer export`` writes it.
+    source : path, optional
+        Source to take it from [default: the models of the package].
+    overwrite : bool
+        Replace an installed model of that name.
+    into : path, optional
+        Source to copy it to [default: the installed models].
+
+    Returns
+    -------
+    Path
+        The installed folder.
+
+    Raises
+    ------
+    ChromTransferError
+        If there is no such model, it is damaged, or it is installed already.
+    """
+    entry = _entry_to_install(name, source)
+    problem = verify(entry)
+    if problem:
+        raise ChromTransferError(f"{entry.folder}: damaged, not installed: {problem}.")
+    root = Path(into) if into is not None else installed_zoo()
+    target = root / entry.name
+    if target.resolve() == entry.folder.resolve():
+        raise ChromTransferError(f"{target}: is installed already, and is what was to be installed.")
+    if target.exists() and not overwrite:
+        raise ChromTransferError(f"{target}: is installed already. Replace it with --overwrite.")
+    make_folder(target.parent)
+    with atomic_folder(target) as new:
+        for path in files_of(entry.folder):
+            copy = new / path.relative_to(entry.folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+        load_model(new)
+    if entry.group:
+        _complete_group(entry, root)
+    return target
+
+
+def _entry_to_install(name: str | Path, source: str | Path | None) -> ZooEntry:
+    folder = Path(name).expanduser()
+    if (folder / CARD).is_file():
+        folder = folder.resolve()
+        if (folder / _DESCRIPTION).is_file():
+            return _read(folder.name, folder, grouped=False)
+        if (folder / EXPECTATION).is_file():
+            return _read(f"{folder.parent.name}/{folder.name}", folder, grouped=True)
+        raise ChromTransferError(
+            f"{folder}: is a checkpoint, not a model of a zoo. Make it one: "
+            f"chromtransfer zoo add {folder} --name NAME"
+        )
+    if source is None:
+        packaged = packaged_zoo()
+        if packaged is None:
+            raise ChromTransferError(
+                f"no models come with this installation: say where '{name}' is (--from)."
+            )
+        source = packaged
+    return get_entry(str(name), source)
+
+
+def _complete_group(entry: ZooEntry, root: Path) -> None:
+    """Bring the group of an installed model up to date, with the example windows it came with if it has none."""
+    from chromtransfer_plugin.kipoi.group import register
+
+    theirs, ours = entry.folder.parent / EXAMPLES, root / entry.group / EXAMPLES
+    if theirs.is_dir() and not ours.exists():
+        with atomic_folder(ours) as new:
+            for path in files_of(theirs):
+                shutil.copyfile(path, new / path.name)
+    names = register(root, entry.group)
+    if entry.name.rpartition("/")[2] not in names:
+        warnings.warn(
+            f"{root / entry.name}: is installed but Kipoi does not list it.",
+            ChromTransferWarning,
+            stacklevel=3,
+        )
+
+
+def overview(source: str | Path | None = None) -> list[dict[str, Any]]:
+    """Describe every model of a source, or of all sources that names are looked up in.
+
+    Returns
+    -------
+    list of dict
+        ``name``, ``outputs`` (list), ``activation``, ``network``, ``members``, ``windows`` (trained on; None if not
+        recorded), ``auroc`` (mean over the outputs of the first split; None), ``license``, ``bytes``, ``folder``,
+        ``problem`` (empty: none, its weights fit their SHA-256).
+    """
+    sources = search_path() if source is None else [existing_source(source)]
+    return [_overview(entry) for place in sources for entry in place.entries()]
+
+
+def _overview(entry: ZooEntry) -> dict[str, Any]:
+    card = entry.card
+    row: dict[str, Any] = {"name": entry.name, "problem": verify(entry), "folder": str(entry.folder)}
+    row["bytes"] = entry.size
+    if card is None:
+        return row
+    n = card.training.get("train_windows")
+    rows = scores(card)
+    values = [row.values["auroc"] for row in rows if row.where == rows[0].where and _is_number(row, "auroc")]
+    return row | {
+        "outputs": list(card.outputs),
+        "activation": card.activation,
+        "network": card.architecture.trunk,
+        "members": card.members,
+        "windows": n if isinstance(n, int) else None,
+        "auroc": sum(values) / len(values) if values else None,
+        "license": card.license,
+    }
+
+
+def _is_number(row: Any, key: str) -> bool:
+    return isinstance(row.values.get(key), int | float)
