@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.files import atomic_path
 
 Inspect = Callable[[Path], None]
 
+SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 CHUNK = 1 << 18  # bytes read at once
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _TITLES = {"sha256": "SHA-256", "md5": "MD5", "git_blob": "git blob id"}
 
 
 @dataclass(frozen=True)
-class Digests:
-    """Size in bytes and hexadecimal digests; ``git_blob`` is what git calls the content."""
-
-    size: int
-    sha256: str
-    md5: str
-    git_blob: str
-
-
-@dataclass(frozen=True)
 class Expected:
-    """What a file must be: the same as :class:`Digests`, where None is not checked."""
+    """What a file must be: its size in bytes and its digests as in :func:`digests`. None is not checked."""
 
     size: int | None = None
     sha256: str | None = None
@@ -49,25 +43,37 @@ class Expected:
             return f"{size:,} bytes, expected {self.size:,}"
         if not self._known():
             return None
-        found = digests(path)
+        found = digests(path, [key for key, _ in self._known()])
         for key, title in self._known():
-            is_one, wanted = getattr(found, key), getattr(self, key).lower()
-            if is_one != wanted:
-                return f"{size:,} bytes with {title} {is_one}, expected {wanted}"
+            wanted = getattr(self, key).lower()
+            if found[key] != wanted:
+                return f"{size:,} bytes with {title} {found[key]}, expected {wanted}"
         return None
 
 
-def digests(path: Path) -> Digests:
-    """Read a file once and give its size and digests; a bar shows the progress on a large one."""
+def digests(path: Path, kinds: Iterable[str] = ("sha256", "md5", "git_blob")) -> dict[str, str]:
+    """Read a file once and give its hexadecimal digests; a bar shows the progress on a large one.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    kinds : iterable of str
+        ``sha256``, ``md5`` and ``git_blob``, the name git gives to the content.
+    """
     size = path.stat().st_size
-    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-    blob = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+    begin = {
+        "sha256": lambda: hashlib.sha256(),
+        "md5": lambda: hashlib.md5(usedforsecurity=False),
+        "git_blob": lambda: hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False),
+    }
+    found = {kind: begin[kind]() for kind in kinds}
     with path.open("rb") as stream, bytes_bar(f"checking {path.name}", size) as bar:
         while piece := stream.read(CHUNK):
-            for digest in (sha256, md5, blob):
+            for digest in found.values():
                 digest.update(piece)
             bar.update(len(piece))
-    return Digests(size, sha256.hexdigest(), md5.hexdigest(), blob.hexdigest())
+    return {kind: digest.hexdigest() for kind, digest in found.items()}
 
 
 def bytes_bar(title: str, total: int | None, done: int = 0) -> Any:
@@ -108,6 +114,27 @@ def is_there(target: Path, expected: Expected, inspect: Inspect | None = None) -
     """Whether a file exists and is the expected one; False if nothing is expected of it."""
     known = str(expected) != "" or inspect is not None
     return known and target.is_file() and refusal(target, expected, inspect) is None
+
+
+def record_path(path: Path) -> Path:
+    """Give the place of the record on a file that had no known SHA-256 when it was fetched."""
+    return path.with_name(f"{path.name}.verified.json")
+
+
+def write_record(path: Path, facts: Mapping[str, Any]) -> None:
+    """Record the ``size`` and ``sha256`` of a file, those of its ``download``, and where it came from."""
+    with atomic_path(record_path(path)) as temporary:
+        temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read what was recorded when a file was fetched; empty if there is no record that can be used."""
+    try:
+        record = json.loads(record_path(path).read_text(encoding="utf-8"))
+        whole = SHA256.fullmatch(record["sha256"]) and SHA256.fullmatch(record["download"]["sha256"])
+        return record if whole and isinstance(record["size"], int) else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _looks_like(path: Path) -> str:

@@ -40,7 +40,7 @@ class Patience:
 
     connect: float = 15.0
     read: float = 60.0
-    tries: int = 5
+    tries: int = 4
     wait: float = 1.0
 
 
