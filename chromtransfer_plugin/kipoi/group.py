@@ -14,6 +14,7 @@ needed for any of it.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import warnings
 from collections.abc import Sequence
@@ -122,7 +123,7 @@ def add_to_group(
     origin = find_checkpoint(checkpoint)
     folder = Path(source) / group
     target = folder / name
-    _check_free(target, overwrite)
+    check_free(target, overwrite)
     if (folder / EXAMPLES).is_dir() and genome is not None:
         warnings.warn(
             f"{folder}: has example windows already, which stay; none are taken from {genome}.",
@@ -131,6 +132,7 @@ def add_to_group(
         )
     warn_smoke(card, origin, target / README)
     weights = (origin / WEIGHTS).read_bytes()  # before the folder moves: it may be the one that is replaced
+    card = card.model_copy(update={"weights_sha256": hashlib.sha256(weights).hexdigest()})
     make_folder(folder)
     contigs = _examples(folder, card.window, genome, intervals, seed)
     _check_window(target, card, contigs)
@@ -199,6 +201,32 @@ def check_group_names(name: str | None, group: str) -> None:
         )
 
 
+def check_free(target: Path, overwrite: bool) -> None:
+    """Refuse to write a model's folder over anything else, or over a model without being told to."""
+    folder, name = target.parent, target.name
+    if (folder / DESCRIPTION).exists():
+        raise ChromTransferError(
+            f"{folder}: has a {DESCRIPTION}, so it is a model and no group. Name another."
+        )
+    if not folder.is_dir():
+        return
+    for other in folder.iterdir():
+        if other.name != name and other.name.lower() == name.lower():
+            raise ChromTransferError(
+                f"model name '{name}': {other} differs only in upper and lower case. Choose another name."
+            )
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return
+    if not overwrite:
+        raise ChromTransferError(
+            f"{target}: exists already. Choose another name, or overwrite it (--overwrite)."
+        )
+    if not (target / CARD).is_file():
+        raise ChromTransferError(
+            f"{target}: has no {CARD}, so it is no model and is kept. Remove it yourself."
+        )
+
+
 def group_order(name: str) -> tuple[int, str, str]:
     """Sort key of a model's name: the published models first, in the paper's order, then by the alphabet."""
     position = PUBLISHED.index(name) if name in PUBLISHED else len(PUBLISHED)
@@ -223,6 +251,15 @@ def model_folders(group: Path) -> list[Path]:
     return sorted(found, key=lambda path: group_order(path.name))
 
 
+def listed(folder: Path) -> list[str]:
+    """Give the names in a group's table; none if there is no table."""
+    try:
+        lines = (folder / TABLE).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+    return [line.partition("\t")[0] for line in lines[1:]]
+
+
 def _presented(card: Card, **given: Any) -> Card:
     """Note on a card what Kipoi is to be told beyond it; what is None stays as it was."""
     told = presentation(card).model_dump(exclude_defaults=True)
@@ -231,31 +268,6 @@ def _presented(card: Card, **given: Any) -> Card:
     if told:
         training[PRESENTATION] = Presentation.parse(told).model_dump(exclude_defaults=True)
     return card.model_copy(update={"training": training})
-
-
-def _check_free(target: Path, overwrite: bool) -> None:
-    folder, name = target.parent, target.name
-    if (folder / DESCRIPTION).exists():
-        raise ChromTransferError(
-            f"{folder}: has a {DESCRIPTION}, so it is a model and no group. Name another."
-        )
-    if not folder.is_dir():
-        return
-    for other in folder.iterdir():
-        if other.name != name and other.name.lower() == name.lower():
-            raise ChromTransferError(
-                f"model name '{name}': {other} differs only in upper and lower case. Choose another name."
-            )
-    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
-        return
-    if not overwrite:
-        raise ChromTransferError(
-            f"{target}: exists already. Choose another name, or overwrite it (--overwrite)."
-        )
-    if not (target / CARD).is_file():
-        raise ChromTransferError(
-            f"{target}: has no {CARD}, so it is no model and is kept. Remove it yourself."
-        )
 
 
 def _examples(

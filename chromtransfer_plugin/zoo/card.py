@@ -91,7 +91,7 @@ def card_text(name: str, card: Card) -> str:
     blocks = [f"# {_line(name)}"]
     if is_smoke(card):
         blocks.append(f"**{SMOKE.strip()}** It comes from a smoke test: its probabilities mean nothing.")
-    blocks += [_text(told.doc)] if told.doc and told.doc.strip() else []
+    blocks += [printable(told.doc)] if told.doc and told.doc.strip() else []
     blocks += [
         technical(card),
         _table(("", ""), _facts(card)),
@@ -257,10 +257,10 @@ def _cell(text: str) -> str:
 
 
 def _line(text: str) -> str:
-    return " ".join(_text(text).split())
+    return " ".join(printable(text).split())
 
 
-def _text(text: str) -> str:
+def printable(text: str) -> str:
     """Drop characters that steer a terminal: a card is printed, and may come from somebody else."""
     return "".join(letter for letter in text.strip() if letter.isprintable() or letter in "\n\t")
 

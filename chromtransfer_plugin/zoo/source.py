@@ -8,24 +8,26 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from chromtransfer_plugin.checkpoint import CARD, WEIGHTS, Card, load_model, read_card, sha256
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.files import atomic_folder, cache_folder, make_folder
 from chromtransfer_plugin.friendly import ChromTransferWarning
 from chromtransfer_plugin.kipoi.description import EXAMPLES, EXPECTATION
-from chromtransfer_plugin.zoo.card import presentation, scores
+from chromtransfer_plugin.kipoi.export import DESCRIPTION
+from chromtransfer_plugin.kipoi.group import (
+    RESERVED,
+    TEMPLATE,
+    check_free,
+    check_group_names,
+    missing_files,
+    model_folders,
+    register,
+)
+from chromtransfer_plugin.zoo.card import card_text, presentation, write_readme
 
-BY_PRODUCTS = (
-    "*.fai",
-    "*.gzi",
-    "*.genome-cache",
-    ".tmp-*",
-    "downloaded",
-)  # what using a model leaves beside it
-_TEMPLATE, _TABLE, _DESCRIPTION = "model-template.yaml", "models.tsv", "model.yaml"
-_RESERVED = (EXAMPLES, "downloaded")
+# What using a model leaves beside it.
+BY_PRODUCTS = ("*.fai", "*.gzi", "*.genome-cache", ".tmp-*", "downloaded")
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class ZooSource:
             raise ChromTransferError(
                 f"{self.path}: is no folder, expected a folder of models (a zoo source)."
             )
-        if (self.path / CARD).is_file() or (self.path / _TEMPLATE).is_file():
+        if (self.path / CARD).is_file() or (self.path / TEMPLATE).is_file():
             what = "a model" if (self.path / CARD).is_file() else "a group of models"
             raise ChromTransferError(
                 f"{self.path}: is {what}, not a source. Name the folder above: {self._above()}"
@@ -89,18 +91,16 @@ class ZooSource:
 
     def _above(self) -> Path:
         above = self.path.resolve().parent
-        return above.parent if (above / _TEMPLATE).is_file() else above
+        return above.parent if (above / TEMPLATE).is_file() else above
 
     def __repr__(self) -> str:
         return f"ZooSource({str(self.path)!r})"
 
     def entries(self) -> list[ZooEntry]:
         """List every model, damaged ones too, by group and in the order of its table."""
-        from chromtransfer_plugin.kipoi.group import model_folders
-
         found: list[ZooEntry] = []
         for folder in _subfolders(self.path):
-            if (folder / CARD).is_file() or (folder / _DESCRIPTION).is_file():
+            if (folder / CARD).is_file() or (folder / DESCRIPTION).is_file():
                 found.append(_read(folder.name, folder, grouped=False))
             else:
                 members = model_folders(folder)
@@ -174,13 +174,13 @@ def find_model(name: str) -> Path | None:
     return None
 
 
-def get_entry(name: str, source: str | Path | None = None) -> ZooEntry:
-    """Find a model by name, or say which names are close.
+def get_entry(name: str | Path, source: str | Path | None = None) -> ZooEntry:
+    """Find a model by name or path, or say which names are close.
 
     Parameters
     ----------
-    name : str
-        As :func:`find_model`.
+    name : str or path
+        As :func:`find_model`, or the folder of a model.
     source : path, optional
         Folder to look in, instead of the installed models and those of the package.
 
@@ -189,8 +189,11 @@ def get_entry(name: str, source: str | Path | None = None) -> ZooEntry:
     ChromTransferError
         If no model has this name; names close ones.
     """
+    at_path = entry_at(name)
+    if at_path is not None:
+        return at_path
     sources = search_path() if source is None else [existing_source(source)]
-    known: list[str] = []
+    name, known = str(name), []
     for place in sources:
         entry = place.find(name)
         if entry is not None:
@@ -198,6 +201,27 @@ def get_entry(name: str, source: str | Path | None = None) -> ZooEntry:
         known += [entry.name for entry in place.entries() if entry.name not in known]
     raise ChromTransferError(
         f"there is no model '{name}' in {', '.join(str(place.path) for place in sources)}. {_hint(name, known)}"
+    )
+
+
+def entry_at(path: str | Path) -> ZooEntry | None:
+    """Give the model in a folder; None if there is no card in it.
+
+    Raises
+    ------
+    ChromTransferError
+        If it is a checkpoint, but not one of a zoo.
+    """
+    folder = Path(path).expanduser()
+    if not (folder / CARD).is_file():
+        return None
+    folder = folder.resolve()
+    if (folder / DESCRIPTION).is_file():
+        return _read(folder.name, folder, grouped=False)
+    if (folder / EXPECTATION).is_file():
+        return _read(f"{folder.parent.name}/{folder.name}", folder, grouped=True)
+    raise ChromTransferError(
+        f"{path}: is a checkpoint, not a model of a zoo. Make it one: chromtransfer zoo add {path} --name NAME"
     )
 
 
@@ -231,20 +255,18 @@ def _subfolders(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if path.is_dir() and not path.name.startswith(".") and path.name not in _RESERVED
+        if path.is_dir() and not path.name.startswith(".") and path.name not in RESERVED
     )
 
 
 def _read(name: str, folder: Path, grouped: bool) -> ZooEntry:
-    from chromtransfer_plugin.kipoi.group import missing_files
-
     card, problem = None, ""
     try:
         card = read_card(folder)
         presentation(card)
         missing = missing_files(folder)
-        if not grouped and not (folder / _DESCRIPTION).is_file():
-            missing.append(_DESCRIPTION)
+        if not grouped and not (folder / DESCRIPTION).is_file():
+            missing.append(DESCRIPTION)
         if missing:
             problem = f"{', '.join(missing)} missing"
     except ChromTransferError as error:
@@ -306,16 +328,17 @@ def install(
     ChromTransferError
         If there is no such model, it is damaged, or it is installed already.
     """
-    entry = _entry_to_install(name, source)
+    entry = get_entry(name, source if source is not None else _packaged())
     problem = verify(entry)
     if problem:
         raise ChromTransferError(f"{entry.folder}: damaged, not installed: {problem}.")
     root = Path(into) if into is not None else installed_zoo()
     target = root / entry.name
+    if entry.group:
+        check_group_names(target.name, entry.group)
     if target.resolve() == entry.folder.resolve():
         raise ChromTransferError(f"{target}: is installed already, and is what was to be installed.")
-    if target.exists() and not overwrite:
-        raise ChromTransferError(f"{target}: is installed already. Replace it with --overwrite.")
+    check_free(target, overwrite)
     make_folder(target.parent)
     with atomic_folder(target) as new:
         for path in files_of(entry.folder):
@@ -328,32 +351,15 @@ def install(
     return target
 
 
-def _entry_to_install(name: str | Path, source: str | Path | None) -> ZooEntry:
-    folder = Path(name).expanduser()
-    if (folder / CARD).is_file():
-        folder = folder.resolve()
-        if (folder / _DESCRIPTION).is_file():
-            return _read(folder.name, folder, grouped=False)
-        if (folder / EXPECTATION).is_file():
-            return _read(f"{folder.parent.name}/{folder.name}", folder, grouped=True)
-        raise ChromTransferError(
-            f"{folder}: is a checkpoint, not a model of a zoo. Make it one: "
-            f"chromtransfer zoo add {folder} --name NAME"
-        )
-    if source is None:
-        packaged = packaged_zoo()
-        if packaged is None:
-            raise ChromTransferError(
-                f"no models come with this installation: say where '{name}' is (--from)."
-            )
-        source = packaged
-    return get_entry(str(name), source)
+def _packaged() -> Path:
+    packaged = packaged_zoo()
+    if packaged is None:
+        raise ChromTransferError("no models come with this installation: say where to find them (--from).")
+    return packaged
 
 
 def _complete_group(entry: ZooEntry, root: Path) -> None:
     """Bring the group of an installed model up to date, with the example windows it came with if it has none."""
-    from chromtransfer_plugin.kipoi.group import register
-
     theirs, ours = entry.folder.parent / EXAMPLES, root / entry.group / EXAMPLES
     if theirs.is_dir() and not ours.exists():
         with atomic_folder(ours) as new:
@@ -368,39 +374,21 @@ def _complete_group(entry: ZooEntry, root: Path) -> None:
         )
 
 
-def overview(source: str | Path | None = None) -> list[dict[str, Any]]:
-    """Describe every model of a source, or of all sources that names are looked up in.
+def model_card(name: str | Path, source: str | Path | None = None, *, rebuild: bool = False) -> str:
+    """Give the model card of a model, generated from its run record.
 
-    Returns
-    -------
-    list of dict
-        ``name``, ``outputs`` (list), ``activation``, ``network``, ``members``, ``windows`` (trained on; None if not
-        recorded), ``auroc`` (mean over the outputs of the first split; None), ``license``, ``bytes``, ``folder``,
-        ``problem`` (empty: none, its weights fit their SHA-256).
+    Parameters
+    ----------
+    name, source
+        As :func:`get_entry`.
+    rebuild : bool
+        Write it to the model's ``README.md``, and the template and the table of its group again.
     """
-    sources = search_path() if source is None else [existing_source(source)]
-    return [_overview(entry) for place in sources for entry in place.entries()]
-
-
-def _overview(entry: ZooEntry) -> dict[str, Any]:
-    card = entry.card
-    row: dict[str, Any] = {"name": entry.name, "problem": verify(entry), "folder": str(entry.folder)}
-    row["bytes"] = entry.size
-    if card is None:
-        return row
-    n = card.training.get("train_windows")
-    rows = scores(card)
-    values = [row.values["auroc"] for row in rows if row.where == rows[0].where and _is_number(row, "auroc")]
-    return row | {
-        "outputs": list(card.outputs),
-        "activation": card.activation,
-        "network": card.architecture.trunk,
-        "members": card.members,
-        "windows": n if isinstance(n, int) else None,
-        "auroc": sum(values) / len(values) if values else None,
-        "license": card.license,
-    }
-
-
-def _is_number(row: Any, key: str) -> bool:
-    return isinstance(row.values.get(key), int | float)
+    entry = get_entry(name, source)
+    if entry.card is None:
+        raise ChromTransferError(f"{entry.folder}: damaged: {entry.problem}.")
+    if rebuild:
+        write_readme(entry.folder, entry.name, entry.card)
+        if entry.group:
+            register(entry.folder.parents[1], entry.group)
+    return card_text(entry.name, entry.card)

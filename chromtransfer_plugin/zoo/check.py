@@ -1,0 +1,148 @@
+"""Test models of a zoo: our own checks, and the official ``kipoi test``."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from chromtransfer_plugin import commands
+from chromtransfer_plugin.checkpoint import load_model
+from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.kipoi.description import EXPECTATION
+from chromtransfer_plugin.kipoi.example import check_expectation
+from chromtransfer_plugin.kipoi.group import TABLE, listed
+from chromtransfer_plugin.zoo.card import printable
+from chromtransfer_plugin.zoo.listing import aligned
+from chromtransfer_plugin.zoo.source import ZooEntry, existing_source, get_entry, search_path, verify
+
+CHECKS = ("files", "loads", "predicts", "listed", "kipoi")
+
+
+class ModelTest(NamedTuple):
+    """Outcome of the tests of one model.
+
+    Attributes
+    ----------
+    name : str
+        Full name.
+    outcome : dict of str to str
+        For each of :data:`CHECKS` ``ok``, ``FAILED``, or ``-`` where it was not reached or not asked for: the files are
+        complete and the weights fit their SHA-256; the network can be built and loaded; it gives the expected
+        probabilities to 1e-5; its group's table has it; ``kipoi test`` passes.
+    remarks : list of str
+        What failed, and why something was left out.
+    """
+
+    name: str
+    outcome: dict[str, str]
+    remarks: list[str]
+
+    @property
+    def passed(self) -> bool:
+        """Nothing failed."""
+        return "FAILED" not in self.outcome.values()
+
+
+def check_models(
+    names: Sequence[str | Path] = (), source: str | Path | None = None, *, with_kipoi: bool = True
+) -> list[ModelTest]:
+    """Test models, all of them even if one fails.
+
+    Parameters
+    ----------
+    names : sequence of str or path
+        Names or folders of models; empty: every model of the source, or of all that names are looked up in.
+    source : path, optional
+        As :func:`~chromtransfer_plugin.zoo.source.get_entry`.
+    with_kipoi : bool
+        Run ``kipoi test`` too, if Kipoi is installed. It takes some seconds for each model.
+
+    Raises
+    ------
+    ChromTransferError
+        If a name is unknown or there is nothing to test.
+    """
+    if names:
+        entries = [get_entry(name, source) for name in names]
+    else:
+        places = search_path() if source is None else [existing_source(source)]
+        entries = [entry for place in places for entry in place.entries()]
+    if not entries:
+        raise ChromTransferError("there are no models to test.")
+    return [check_entry(entry, with_kipoi=with_kipoi) for entry in entries]
+
+
+def check_entry(entry: ZooEntry, *, with_kipoi: bool = True) -> ModelTest:
+    """Test one model; see :class:`ModelTest`."""
+    outcome, remarks = dict.fromkeys(CHECKS, "-"), []
+    try:
+        for check, step in (
+            ("files", _files),
+            ("loads", _loads),
+            ("predicts", _predicts),
+            ("listed", _listed),
+        ):
+            outcome[check] = "FAILED"
+            step(entry)
+            outcome[check] = "ok"
+    except ChromTransferError as error:
+        remarks.append(str(error))
+    if with_kipoi and outcome["listed"] == "ok":
+        if Path(sys.executable).with_name("kipoi").exists():
+            said = _kipoi_test(entry)
+            outcome["kipoi"] = "FAILED" if said else "ok"
+            remarks += [said] if said else []
+        else:
+            remarks.append("`kipoi` is not installed: `kipoi test` was not run.")
+    return ModelTest(entry.name, outcome, remarks)
+
+
+def _files(entry: ZooEntry) -> None:
+    problem = verify(entry)
+    if problem:
+        raise ChromTransferError(problem)
+
+
+def _loads(entry: ZooEntry) -> None:
+    load_model(entry.folder)
+
+
+def _predicts(entry: ZooEntry) -> None:
+    model, card = load_model(entry.folder)
+    check_expectation(entry.folder / EXPECTATION, model, card)
+
+
+def _listed(entry: ZooEntry) -> None:
+    if entry.group and entry.folder.name not in listed(entry.folder.parent):
+        raise ChromTransferError(
+            f"{entry.folder.parent / TABLE}: does not have {entry.folder.name}, so Kipoi cannot find it. Write it "
+            f"again: chromtransfer zoo card {entry.folder} --rebuild"
+        )
+
+
+def _kipoi_test(entry: ZooEntry) -> str:
+    """Run the official executable; return what went wrong."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "kipoi.log"
+        try:
+            # From another folder, as a user would: every path must be found from anywhere.
+            commands.run(
+                "kipoi", "test", str(entry.folder.resolve()), "--source=dir", cwd=Path(folder), log=log
+            )
+        except ChromTransferError:
+            lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+            said = next((line for line in reversed(lines) if "ERROR" in line), lines[-1] if lines else "")
+            return f"`kipoi test {entry.folder}` failed{': ' + said if said else '; its message is above'}"
+    return ""
+
+
+def checks_text(tests: Sequence[ModelTest]) -> str:
+    """Write outcomes as a table, remarks below it."""
+    rows = [("model", *CHECKS), *((test.name, *test.outcome.values()) for test in tests)]
+    remarks = [f"  {test.name}: {remark}" for test in tests for remark in test.remarks]
+    failed = sum(not test.passed for test in tests)
+    verdict = f"{failed} of {len(tests)} models FAILED" if failed else f"{len(tests)} models passed"
+    return printable("\n".join([aligned(rows), *remarks, verdict]))
