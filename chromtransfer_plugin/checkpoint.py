@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -299,3 +299,44 @@ def _check_same_answers(name: str, card: Card, ensemble: Card) -> None:
             raise ChromTransferError(
                 f"{name}: {key} {theirs} differs from {ours} of the ensemble: members must answer the same question."
             )
+
+
+def select_outputs(loaded: LoadedModel, outputs: Sequence[str]) -> LoadedModel:
+    """Make a model of some outputs of a model that has several, e.g. one cell line of six trained together.
+
+    Its logits are those of the whole model to rounding.
+
+    Parameters
+    ----------
+    loaded : LoadedModel
+        With independent outputs (sigmoid).
+    outputs : sequence of str
+        Names from ``card.outputs``; the new model has them in this order.
+
+    Raises
+    ------
+    ChromTransferError
+        If a name is unknown or given twice, or the outputs are exclusive classes, whose probabilities depend on all.
+    """
+    model, card = loaded
+    unknown = [name for name in outputs if name not in card.outputs]
+    if unknown or not outputs or len(set(outputs)) < len(outputs):
+        raise ChromTransferError(
+            f"outputs {list(outputs)}: expected one or more different ones of {', '.join(card.outputs)}."
+        )
+    if card.activation != "sigmoid":
+        raise ChromTransferError("the outputs are exclusive classes (softmax): none can be taken out alone.")
+    rows = [card.outputs.index(name) for name in outputs]
+    architecture = card.architecture.model_copy(update={"n_outputs": len(rows)})
+    smaller = Card.model_validate(
+        {**card.model_dump(), "architecture": architecture, "outputs": list(outputs), "weights_sha256": ""}
+    )
+    network = build_network(smaller)
+    member = network if smaller.members == 1 else cast("Ensemble", network).members[0]
+    last = f".head.{len(cast('ChromTransfer', member).head) - 1}"  # this layer has a row for each output
+    tensors = {
+        name: tensor[rows] if f".{name}".rpartition(".")[0].endswith(last) else tensor
+        for name, tensor in model.state_dict().items()
+    }
+    load_state(network, tensors, "select_outputs")
+    return LoadedModel(network.eval(), smaller)

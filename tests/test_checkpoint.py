@@ -10,9 +10,18 @@ import pytest
 import torch
 
 from chromtransfer_plugin import __version__
-from chromtransfer_plugin.checkpoint import Card, load_model, load_state, save_model, sha256
+from chromtransfer_plugin.checkpoint import (
+    Card,
+    LoadedModel,
+    load_model,
+    load_state,
+    save_model,
+    select_outputs,
+    sha256,
+)
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.models.chromtransfer import ChromTransfer
+from chromtransfer_plugin.models.ensemble import Ensemble
 
 
 def make_model(**settings) -> ChromTransfer:
@@ -26,7 +35,7 @@ def make_model(**settings) -> ChromTransfer:
 
 
 def make_card(model: ChromTransfer, **facts) -> Card:
-    return Card(architecture=model.architecture, outputs=["open"], trained_on="nothing", **facts)
+    return Card(**{"architecture": model.architecture, "outputs": ["open"], "trained_on": "nothing", **facts})
 
 
 @pytest.fixture
@@ -235,3 +244,30 @@ def test_a_failed_save_keeps_the_old_checkpoint(saved, monkeypatch):
     monkeypatch.undo()
     assert_same_tensors(load_model(saved).model, make_model())
     assert sorted(path.name for path in saved.iterdir()) == ["card.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_some_outputs_of_a_model_give_its_logits(members):
+    networks = [make_model(n_outputs=3) for _ in range(members)]
+    for k, network in enumerate(networks):
+        torch.manual_seed(k)
+        torch.nn.init.normal_(network.head[-1].weight)
+        torch.nn.init.normal_(network.head[-1].bias)
+    model = (networks[0] if members == 1 else Ensemble(networks)).eval()
+    card = make_card(networks[0], outputs=["a", "b", "c"], members=members)
+    X = torch.rand(4, 4, 50)
+    part = select_outputs(LoadedModel(model, card), ["c", "a"])
+    assert part.card.outputs == ["c", "a"]
+    torch.testing.assert_close(part.model(X), model(X)[:, [2, 0]], rtol=0, atol=1e-6)
+    turned = select_outputs(LoadedModel(model, card), ["c", "b", "a"])
+    torch.testing.assert_close(turned.model(X), model(X)[:, [2, 1, 0]], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("outputs", [[], ["d"], ["a", "a"]])
+def test_outputs_that_cannot_be_selected_are_named(outputs):
+    model = make_model(n_outputs=3)
+    with pytest.raises(ChromTransferError, match="a, b, c"):
+        select_outputs(LoadedModel(model, make_card(model, outputs=["a", "b", "c"])), outputs)
+    exclusive = make_card(model, outputs=["a", "b", "c"], activation="softmax")
+    with pytest.raises(ChromTransferError, match="softmax"):
+        select_outputs(LoadedModel(model, exclusive), ["a"])
