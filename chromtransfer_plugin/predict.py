@@ -59,12 +59,18 @@ def predict_logits(
     with evaluating(model, device) as target:
         for batch in _batches(data, batch_size, progress):
             X = as_one_hot(batch.to(target))
-            logits = model(X).float()
-            if both_strands:
-                logits = (logits + model(X.flip(1, 2)).float()) / 2  # A, C, G, T reversed is T, G, C, A
+            logits = batch_logits(model, X, both_strands)
             empty = X.sum(dim=(1, 2)) == 0
             outputs.append(logits.masked_fill(empty.unsqueeze(1), float("nan")).cpu())
     return torch.cat(outputs).numpy() if outputs else np.zeros((0, 1), np.float32)
+
+
+def batch_logits(model: nn.Module, X: torch.Tensor, both_strands: bool) -> torch.Tensor:
+    """Logits (B, n_outputs) float32 of a one-hot batch (B, 4, L), or their mean with those of its reverse complement."""
+    logits = model(X).float()
+    if both_strands:
+        logits = (logits + model(X.flip(1, 2)).float()) / 2  # A, C, G, T reversed is T, G, C, A
+    return logits
 
 
 def _batches(data: torch.Tensor, batch_size: int, progress: bool) -> Iterator[torch.Tensor]:

@@ -6,6 +6,7 @@ Coordinates are 0-based and half-open.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -29,9 +30,10 @@ _NO_SUMMIT = "no summit given (-1)"
 _BAD_SUMMIT = "summit is not inside the peak"
 _UNKNOWN = "contig is not in the genome"
 _OFF = "window reaches off the contig"
-_ONLY_N = "window holds nothing but N"
+ONLY_N = "window holds nothing but N"
 OK = "ok"
-REASONS = (OK, _TOO_FEW, _NOT_INTEGER, _NEGATIVE, _EMPTY, _NO_SUMMIT, _BAD_SUMMIT, _UNKNOWN, _OFF, _ONLY_N)
+REASONS = (OK, _TOO_FEW, _NOT_INTEGER, _NEGATIVE, _EMPTY, _NO_SUMMIT, _BAD_SUMMIT, _UNKNOWN, _OFF, ONLY_N)
+PLACED = (OK, _UNKNOWN, _OFF, ONLY_N)  # of these rows it is clear which window is meant
 _UNREADABLE = (_TOO_FEW, _NOT_INTEGER)
 
 
@@ -86,7 +88,7 @@ def judge_rows(
 
 
 def file_refusal(
-    path: str | Path, judged: Judged, genome: Genome | None, counts: Counter[str] | None = None
+    path: str | Path, judged: Judged, genome: Genome | None, counts: Mapping[str, int] | None = None
 ) -> ChromTransferError | None:
     """Return the error that refuses a whole file: no row is a region, or none is on a contig of the genome.
 
@@ -96,7 +98,7 @@ def file_refusal(
     judged : Judged
         All rows of the file, or the first block of them.
     genome : Genome or None
-    counts : Counter, optional
+    counts : mapping, optional
         How often each of ``REASONS`` was found in the whole file, by default those of ``judged``.
     """
     counts = counts or Counter(REASONS[number] for number in judged.reason)
@@ -109,7 +111,7 @@ def file_refusal(
             f"{text[:60]!r}. Expected BED or narrowPeak (chrom, start, end separated by tabs) or "
             "`chrom:start-end,label` lines."
         )
-    if genome is not None and _UNKNOWN in found and not found & {OK, _OFF, _ONLY_N}:
+    if genome is not None and _UNKNOWN in found and not found & {OK, _OFF, ONLY_N}:
         unknown = np.flatnonzero(judged.reason == REASONS.index(_UNKNOWN))
         hint = f" {genome.naming_hint(str(rows.chrom.iloc[unknown[0]]))}" if unknown.size else ""
         return ChromTransferError(f"{path}: none of its contigs is in the genome {genome.path}.{hint}")
@@ -140,7 +142,7 @@ def _judge_by_genome(judged: Judged, genome: Genome, drop_only_n: bool) -> None:
         index[known] = genome.contig_index([name for name in names if name in genome.contigs])
         empty = np.zeros(len(start), dtype=bool)
         empty[good] = genome.only_n(index[numbers[good]], start[good], end[good])
-        judged.mark(empty, _ONLY_N)
+        judged.mark(empty, ONLY_N)
 
 
 def strict_error(path: str | Path, dropped: tuple[int, str, str], more: str = "") -> ChromTransferError:

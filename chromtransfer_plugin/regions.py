@@ -80,14 +80,14 @@ class RegionReport:
         ChromTransferError
             If ``path`` cannot be written to.
         """
-        write_dropped(path, self.dropped)
+        with atomic_path(path) as temporary:
+            temporary.write_text(dropped_text(self.dropped), encoding="utf-8")
 
 
-def write_dropped(path: str | Path, dropped: Iterable[tuple[int, str, str]]) -> None:
-    """Write rows that were left out, given as in :class:`RegionReport`, with columns line, reason, text."""
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as out:
-        out.write("line\treason\ttext\n")
-        out.writelines(f"{line}\t{reason}\t{text}\n" for line, text, reason in dropped)
+def dropped_text(dropped: Iterable[tuple[int, str, str]], header: bool = True) -> str:
+    """Give rows that were left out, as in :class:`RegionReport`, as text with columns line, reason, text."""
+    lines = [f"{line}\t{reason}\t{text}\n" for line, text, reason in dropped]
+    return "".join(["line\treason\ttext\n", *lines] if header else lines)
 
 
 @dataclass(frozen=True)

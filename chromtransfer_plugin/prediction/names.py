@@ -1,0 +1,135 @@
+"""Which models to run: paths and names to loaded networks with unique names and columns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from chromtransfer_plugin.checkpoint import CARD, WEIGHTS, Card, find_checkpoint, load_model, sha256
+from chromtransfer_plugin.errors import ChromTransferError
+
+if TYPE_CHECKING:
+    from chromtransfer_plugin.checkpoint import Network
+
+BEST = "best_model"
+
+
+class NamedModel(NamedTuple):
+    """A loaded model and what its results are called."""
+
+    name: str
+    folder: Path
+    network: Network
+    card: Card
+    sha256: str  # of the weights
+    columns: tuple[str, ...]  # NAME for one output, NAME.OUTPUT for several
+
+
+def choose_models(specs: str | Path | Sequence[str | Path], taken: Sequence[str] = ()) -> list[NamedModel]:
+    """Load the models meant by ``specs``.
+
+    Parameters
+    ----------
+    specs : str, path or sequence of them
+        Each is a folder that :func:`~chromtransfer_plugin.checkpoint.load_model` reads, a folder of such folders
+        (all models in it), the name of an installed or packaged model, or one of the first and last with ``NAME=``
+        in front.
+    taken : sequence of str
+        Column names that are used otherwise.
+
+    Raises
+    ------
+    ChromTransferError
+        If a model is missing or unusable, or a name is not unique or not usable as a column.
+    """
+    given = [specs] if isinstance(specs, str | Path) else list(specs)
+    if not given:
+        raise ChromTransferError("predict: no model given, expected at least one: --model FOLDER.")
+    found = [pair for spec in given for pair in _resolved(str(spec))]
+    _check_names([name for name, _ in found])
+    models = []
+    for name, folder in found:
+        network, card = load_model(folder)
+        columns = (name,) if len(card.outputs) == 1 else tuple(f"{name}.{output}" for output in card.outputs)
+        models.append(NamedModel(name, folder, network, card, sha256(folder / WEIGHTS), columns))
+    _check_columns([column for model in models for column in model.columns], taken)
+    return models
+
+
+def _resolved(spec: str) -> list[tuple[str, Path]]:
+    """Give name and checkpoint folder of each model meant by one ``--model``."""
+    folders = _folders(spec)
+    if folders:
+        return [(_name_of(folder), folder) for folder in folders]
+    name, equals, rest = spec.partition("=")
+    if equals:
+        folders = _folders(rest)
+        if len(folders) > 1:
+            raise ChromTransferError(
+                f"--model {spec}: {rest} holds {len(folders)} models, one name cannot serve for all. "
+                f"Name one of them: {name}={folders[0]}"
+            )
+        return [(name, folders[0] if folders else _missing(rest))]
+    return [(spec, _missing(spec))]
+
+
+def _folders(spec: str) -> list[Path]:
+    path = Path(spec).expanduser()
+    if path.exists():
+        try:
+            return [find_checkpoint(path)]
+        except ChromTransferError:
+            inside = sorted(card.parent for card in path.glob(f"*/{CARD}"))
+            if inside:
+                return inside
+    installed = _installed(spec)
+    return [installed] if installed is not None else []
+
+
+def _installed(name: str) -> Path | None:
+    from chromtransfer_plugin.zoo.source import find_model
+
+    return find_model(name)
+
+
+def _missing(spec: str) -> Path:
+    """Raise what is wrong with a path that is no model."""
+    path = Path(spec).expanduser()
+    if path.exists() or path.suffix:
+        return find_checkpoint(path)
+    raise ChromTransferError(
+        f"--model {spec}: no such folder, and no installed or packaged model of this name. "
+        "Name a model folder, or see `chromtransfer zoo list`."
+    )
+
+
+def _name_of(folder: Path) -> str:
+    folder = folder.resolve()
+    return folder.parent.name if folder.name == BEST else folder.name
+
+
+def _check_names(names: list[str]) -> None:
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise ChromTransferError(
+                f"--model: {count} models are called '{name}'. Give them names: --model NAME=FOLDER."
+            )
+        if (
+            not name
+            or name != name.strip()
+            or any(not letter.isprintable() or letter == "/" for letter in name)
+        ):
+            raise ChromTransferError(
+                f"--model: the name {name!r} cannot head a column or name a file. Give another: --model NAME=FOLDER."
+            )
+
+
+def _check_columns(columns: list[str], taken: Sequence[str]) -> None:
+    for column, count in Counter(columns).items():
+        if count > 1 or column in taken:
+            used = "is a column of the regions" if column in taken else f"would head {count} columns"
+            raise ChromTransferError(
+                f"--model: '{column}' {used}. Give the model another name: --model NAME=FOLDER."
+            )
