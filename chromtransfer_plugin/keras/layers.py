@@ -64,7 +64,14 @@ def graph_without_config(file: KerasFile) -> Graph:
     nested = any(len(group) > MOST_OF_ONE_LAYER for group in file.groups.values())
     sizes = [shape[1] for shape in dense]
     head_bn = hidden > 0 and norms > TRUNK_NORMS
-    return published_graph(convs[0][2], convs[1][2], sizes[:-1], head_bn, sizes[-1], nested)
+    graph = published_graph(convs[0][2], convs[1][2], sizes[:-1], head_bn, sizes[-1], nested)
+    kernels = [layer.kernel for layer in graph.layers.values() if layer.kind == "Conv1D"]
+    if kernels != (found := [shape[0] for shape in convs]):
+        raise ChromTransferError(
+            f"the convolutions in the file have the kernel sizes {found}, expected {kernels}. Where a part of the trunk "
+            "was frozen, the order of the arrays can only be told from a file of the whole model, with its configuration."
+        )
+    return graph
 
 
 def place(file: KerasFile, graph: Graph) -> Places:
