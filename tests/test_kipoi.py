@@ -344,7 +344,7 @@ def test_description_names_the_arguments_of_the_loader():
 
     assert set(RegionDataloader.args) == set(getargs(RegionDataloader))
     optional = {name for name, argument in RegionDataloader.args.items() if argument.optional}
-    assert optional == {"width"}
+    assert optional == {"width", "label_column", "positive", "classes", "target_columns"}
 
 
 def test_wrong_arguments_are_named(intervals, fasta):

@@ -13,9 +13,15 @@ from chromtransfer_plugin import friendly
 
 friendly.install(("kipoi", "selene_sdk", "chromtransfer"))  # `chromtransfer export` warns too
 
-_EXPORTS = {"ChromTransferModel": "model", "RegionDataloader": "dataloader", "export_model": "export"}
+_EXPORTS = {
+    "ChromTransferModel": "model",
+    "FastaDataloader": "fasta_dataloader",
+    "RegionDataloader": "dataloader",
+    "VariantDataloader": "variant_dataloader",
+    "export_model": "export",
+}
 
-__all__ = ["ChromTransferModel", "RegionDataloader", "export_model"]
+__all__ = ["ChromTransferModel", "FastaDataloader", "RegionDataloader", "VariantDataloader", "export_model"]
 
 
 def __getattr__(name: str) -> Any:
