@@ -7,7 +7,6 @@ import errno
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -124,23 +123,6 @@ def copy_verified(
         if why := refusal(temporary, expected, inspect):
             raise ChromTransferError(f"{source}: refused: {why} Copy it again from where it came.")
     return True
-
-
-def read_text(url: str, max_bytes: int, patience: Patience | None = None, token: str | None = None) -> str:
-    """Return a small UTF-8 file of a server.
-
-    Raises
-    ------
-    ChromTransferError
-        As :func:`download`; also if it is not text.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "text"
-        download(url, path, Expected(), max_bytes=max_bytes, patience=patience, token=token)
-        try:
-            return path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise ChromTransferError(f"{shown(url)}: expected a text file ({error}).") from error
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from chromtransfer_plugin import published
-from chromtransfer_plugin.download import copy_verified, download, read_text
+from chromtransfer_plugin.download import copy_verified, download
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.files import atomic_path, cache_folder
 from chromtransfer_plugin.verify import (
@@ -31,7 +31,7 @@ from chromtransfer_plugin.verify import (
     record_path,
     write_record,
 )
-from chromtransfer_plugin.web import NotThereError, Patience, check_url, is_url, shown
+from chromtransfer_plugin.web import NotThereError, Patience, check_url, is_url, read_text, shown
 
 PUBLISHED = "published"
 LABELS = "labels"
@@ -350,7 +350,7 @@ def _published_md5(place: _Place) -> tuple[Expected, str]:
     advice = "Give the SHA-256 of hg38.fa.gz yourself (--sha256), or use another server (--url)."
     try:
         text = (
-            read_text(address, _MB, place.patience)
+            read_text(address, _MB, place.patience).text
             if is_url(address)
             else Path(address).read_text(encoding="utf-8")
         )

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import chromtransfer_plugin
@@ -44,8 +45,19 @@ class Patience:
     wait: float = 1.0
 
 
+class Text(NamedTuple):
+    """A small text file of a server; ``etag`` names this version of it, "" if the server does not say."""
+
+    text: str
+    etag: str
+
+
 class NotThereError(ChromTransferError):
     """The server has no such file (404 or 410)."""
+
+
+class ChangedError(ChromTransferError):
+    """What was to be replaced is not what was read before (412)."""
 
 
 class TryAgainError(Exception):
@@ -137,6 +149,8 @@ def check_status(response: requests.Response) -> None:
         raise TryAgainError(text, min(float(asked), _LONGEST_WAIT) if asked.isdecimal() else 0.0)
     if status in (404, 410):
         raise NotThereError(f"{url}: the server has no such file ({text}). Check the address, or --url.")
+    if status == 412:
+        raise ChangedError(f"{url}: was changed by somebody else in the meantime. Try again.")
     if status in (401, 403):
         raise ChromTransferError(f"{url}: the server refuses access ({text}). It may want a token.")
     raise ChromTransferError(f"{url}: the server answered {text}, which is not understood here.")
@@ -214,3 +228,87 @@ def persist(url: str, attempt: Callable[[], T], progress: Callable[[], int], pat
             wait = min(max(patience.wait * 2 ** (failed - 1), error.wait), _LONGEST_WAIT)
             tqdm.write(f"{shown(url)}: {error}; trying again in {wait:.0f} s", file=sys.stderr)
             time.sleep(wait)
+
+
+def read_text(url: str, max_bytes: int, patience: Patience | None = None, token: str | None = None) -> Text:
+    """Return a small UTF-8 file of a server.
+
+    Raises
+    ------
+    ChromTransferError
+        If it cannot be had, is larger than ``max_bytes`` or is not text; NotThereError if there is none.
+    """
+    patience = patience or Patience()
+    check_url(url)
+
+    def attempt() -> Text:
+        timeout = (patience.connect, patience.read)
+        with session.get(url, stream=True, timeout=timeout) as response:
+            check_status(response)
+            body = b""
+            for piece in response.raw.stream(1 << 16, decode_content=True):
+                body += piece
+                if len(body) > max_bytes:
+                    raise ChromTransferError(
+                        f"{shown(url)}: refused, it has more than {max_bytes:,} bytes, the most that is taken."
+                    )
+            try:
+                return Text(body.decode("utf-8"), response.headers.get("ETag", ""))
+            except UnicodeDecodeError as error:
+                raise ChromTransferError(f"{shown(url)}: expected a text file ({error}).") from error
+
+    with open_session(token) as session:
+        return persist(url, attempt, lambda: 0, patience)
+
+
+def put(
+    url: str,
+    source: Path,
+    patience: Patience | None = None,
+    token: str | None = None,
+    etag: str | None = None,
+) -> None:
+    """Upload a file by HTTP PUT; missing folders above it are made where the server wants that (WebDAV).
+
+    Parameters
+    ----------
+    url, source
+        Where to and what.
+    patience, token
+        As :func:`read_text`.
+    etag : str, optional
+        Replace only this version; "" for: only if there is none. None does not care.
+
+    Raises
+    ------
+    ChromTransferError
+        If the server does not take it; ChangedError if it holds another version.
+    """
+    patience = patience or Patience()
+    headers = {"Content-Type": "application/octet-stream"}
+    if etag is not None:
+        headers |= {"If-Match": etag} if etag else {"If-None-Match": "*"}
+
+    def send() -> requests.Response:
+        with source.open("rb") as body:
+            return session.put(
+                url,
+                data=body,
+                headers=headers,
+                timeout=(patience.connect, patience.read),
+                allow_redirects=False,
+            )
+
+    def attempt() -> None:
+        response = send()
+        if response.status_code == 409:
+            above = url.rsplit("/", 1)[0]
+            for folder in (above.rsplit("/", 1)[0], above):
+                session.request(
+                    "MKCOL", f"{folder}/", timeout=(patience.connect, patience.read), allow_redirects=False
+                )
+            response = send()
+        check_status(response)
+
+    with open_session(token) as session:
+        persist(url, attempt, lambda: 0, patience)

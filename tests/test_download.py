@@ -14,10 +14,10 @@ import time
 import pytest
 from http_cases import QUICK, serving
 
-from chromtransfer_plugin.download import copy_verified, download, read_text
+from chromtransfer_plugin.download import copy_verified, download
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.verify import Expected, digests
-from chromtransfer_plugin.web import NotThereError, open_session, shown
+from chromtransfer_plugin.web import NotThereError, open_session, read_text, shown
 
 CONTENT = bytes(range(256)) * 4_000  # 1,024,000 bytes: several pieces
 SHA = hashlib.sha256(CONTENT).hexdigest()
@@ -441,7 +441,7 @@ def test_a_folder_that_cannot_be_written_to(server, tmp_path):
 
 def test_read_text(server):
     url = server.add("/text", "größer\n".encode())
-    assert read_text(url, 100, QUICK) == "größer\n"
+    assert read_text(url, 100, QUICK) == ("größer\n", '"one"')
     refused("more than 5 bytes", read_text, url, 5, QUICK)
     refused("expected a text file", read_text, server.add("/binary", b"\xff\xfe\xfd"), 100, QUICK)
     with pytest.raises(NotThereError):
