@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from chromtransfer_plugin.checkpoint import CARD, Card
 from chromtransfer_plugin.errors import ChromTransferError
@@ -25,6 +26,8 @@ from chromtransfer_plugin.kipoi.description import (
 README = "README.md"
 PRESENTATION = "zoo"  # key of Card.training: what is told about a model beyond what it is and was trained on
 _LONGEST = 400  # characters of one value in a table
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class Author(BaseModel):
@@ -55,7 +58,7 @@ class Presentation(BaseModel):
     def parse(cls, values: Any) -> Presentation:
         """Check values, of a card or of a caller."""
         try:
-            return cls.model_validate(values)
+            return _writable(cls.model_validate(values), f"training.{PRESENTATION}")
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"]) or "all of it"
@@ -67,7 +70,16 @@ class Presentation(BaseModel):
 
 def presentation(card: Card) -> Presentation:
     """Read the presentation that a card holds, or the default one."""
-    return Presentation.parse(card.training.get(PRESENTATION) or {})
+    return Presentation.parse(_writable(card, "the card").training.get(PRESENTATION) or {})
+
+
+def _writable(model: _Model, what: str) -> _Model:
+    """Refuse text that no file can hold: half of a character, as broken input gives it."""
+    try:
+        model.model_dump_json()
+    except PydanticSerializationError as error:
+        raise ChromTransferError(f"{CARD}: {what} holds text that is not Unicode ({error}).") from error
+    return model
 
 
 def write_readme(folder: Path, name: str, card: Card) -> Path:
