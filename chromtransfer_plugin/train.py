@@ -157,7 +157,7 @@ def train(
 
 def _network_of(protocol: str) -> dict[str, Any]:
     if protocol == "best":
-        return defaults.BEST_NETWORK.model_dump()
+        return defaults.BEST_NETWORK.model_dump(exclude={"n_outputs"})  # the regions say how many
     return defaults.HEADS["pretrain" if protocol == "pretrain" else "finetune"].model_dump()
 
 

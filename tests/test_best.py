@@ -150,6 +150,14 @@ def test_an_ensemble_computes_every_feature_once(data, folder, filled_trunk, tmp
     assert roc_auc_score(test.targets, predict_checkpoint(tmp_path, test.codes)) > 0.9
 
 
+def test_best_learns_as_many_outputs_as_the_regions_define(folder, tmp_path):
+    example = folder / "configs/example"
+    tasks = {line: [example / f"{line}.csv"] for line in ("HEPG2", "K562")}
+    data = TrainingData(example / "genome.fa", tasks=tasks, fold_by="locus")
+    (result,) = train(data, tmp_path, "best", network=SMALL, motifs=str(folder / "small.meme"))
+    assert load_model(result.best_model).card.outputs == ["HEPG2", "K562"]
+
+
 def test_features_cached_or_not_give_the_same_model(data, folder, tmp_path):
     common = {"network": SMALL, "motifs": str(folder / "small.meme")}
     models = []
