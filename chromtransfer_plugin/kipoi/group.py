@@ -239,7 +239,10 @@ def missing_files(folder: Path) -> list[str]:
 
 
 def model_folders(group: Path) -> list[Path]:
-    """Give the folders of a group that hold a model or a part of one, in the order of its table."""
+    """Give the folders of a group that hold a model or a part of one, in the order of its table.
+
+    A folder with a description of its own, as ``export_model`` writes it, is none: it needs no group.
+    """
     found = [
         path
         for path in group.iterdir()
@@ -247,6 +250,7 @@ def model_folders(group: Path) -> list[Path]:
         and not path.name.startswith(".")
         and path.name not in RESERVED
         and len(missing_files(path)) < 3
+        and not (path / DESCRIPTION).exists()
     ]
     return sorted(found, key=lambda path: group_order(path.name))
 

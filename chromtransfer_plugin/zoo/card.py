@@ -238,7 +238,7 @@ def _procedure(card: Card) -> str:
 
 
 def _limits(card: Card) -> list[str]:
-    limits = [f"It was trained on: {_line(card.trained_on) or NOT_STATED} It knows nothing beyond that."]
+    limits = [f"Trained on: {_line(card.trained_on) or NOT_STATED}"]
     if not scores(card):
         limits.append("No held-out scores are recorded: nothing here says how good it is.")
     return [

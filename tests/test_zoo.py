@@ -1,0 +1,421 @@
+"""The model zoo: finding, installing, checking and describing models; ``chromtransfer zoo``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from kipoi_cases import break_weights, digests, make_checkpoint
+from zoo_cases import CLASSES, NAMES, edit_card, make_checkpoints, make_source
+
+from chromtransfer_plugin.checkpoint import Card, load_model, read_card
+from chromtransfer_plugin.cli import main
+from chromtransfer_plugin.defaults import Architecture
+from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.kipoi.group import add_to_group
+from chromtransfer_plugin.zoo import source as source_module
+from chromtransfer_plugin.zoo.card import card_text, scores
+from chromtransfer_plugin.zoo.check import check_models
+from chromtransfer_plugin.zoo.listing import overview, overview_text
+from chromtransfer_plugin.zoo.source import (
+    ZooSource,
+    existing_source,
+    find_model,
+    get_entry,
+    install,
+    installed_zoo,
+    packaged_zoo,
+)
+
+GROUP = "ChromTransfer"
+REPOSITORY = Path(__file__).parents[1] / "model_zoo"
+
+pytestmark = pytest.mark.usefixtures("home")
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    return make_checkpoints(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def shared_source(checkpoints, exported, tmp_path_factory):
+    """Models of a group, and one in a folder of its own."""
+    source = make_source(tmp_path_factory.mktemp("zoo"), checkpoints)
+    shutil.copytree(exported, source / "tiny")
+    return source
+
+
+@pytest.fixture
+def source(shared_source, tmp_path):
+    return shutil.copytree(shared_source, tmp_path / "source")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("CHROMTRANSFER_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def invoke(*arguments: str | Path):
+    result = CliRunner().invoke(main, ["zoo", *map(str, arguments)])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+# --- finding ---------------------------------------------------------------------------------------------
+
+
+def test_entries_in_order(source):
+    entries = ZooSource(source).entries()
+    assert [entry.name for entry in entries] == [*(f"{GROUP}/{name}" for name in NAMES), "tiny"]
+    assert [entry.group for entry in entries] == [GROUP] * 5 + [""]
+    assert not any(entry.problem for entry in entries)
+    assert entries[3].card.outputs == list(CLASSES)
+    k562 = entries[1]
+    assert k562.folder == source / GROUP / "K562"
+    assert k562.size == sum(path.stat().st_size for path in k562.folder.iterdir())
+
+
+def test_models_are_found_by_full_and_by_short_name(source, checkpoints, cache):
+    assert find_model("K562") is None
+    shutil.copytree(source, installed_zoo())
+    zoo = installed_zoo()
+    assert zoo == cache / "zoo"
+    assert find_model("K562") == find_model(f"{GROUP}/K562") == zoo / GROUP / "K562"
+    assert find_model("tiny") == zoo / "tiny"
+    assert find_model("k562") is find_model("Other/K562") is find_model(GROUP) is find_model("") is None
+    add_to_group(checkpoints["K562"], "K562", zoo, "Other")
+    with pytest.raises(
+        ChromTransferError, match=r"2 models .* ChromTransfer/K562, Other/K562. Give the full"
+    ):
+        find_model("K562")
+    assert find_model("Other/K562") == zoo / "Other" / "K562"
+
+
+def test_the_models_of_the_package_are_found_after_the_installed_ones(cache):
+    assert packaged_zoo() == REPOSITORY
+    assert find_model("chromtransfer-demo") == REPOSITORY / "chromtransfer-demo"
+    install("chromtransfer-demo")
+    assert find_model("chromtransfer-demo") == cache / "zoo" / "chromtransfer-demo"
+
+
+def test_unknown_names_list_close_ones(source):
+    for name, close in (
+        ("k562", "Did you mean ChromTransfer/K562?"),
+        ("multclass", "Did you mean ChromTransfer/multiclass?"),
+        ("chromtransfer/mcf7", "Did you mean ChromTransfer/MCF7?"),
+        ("zzz", "Known: ChromTransfer/pretrained, ChromTransfer/K562, ChromTransfer/MCF7"),
+    ):
+        with pytest.raises(ChromTransferError, match=f"no model '{name}' in {source}. {close}"):
+            get_entry(name, source)
+
+
+def test_sources_that_are_none(source, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    for path, message in (
+        (tmp_path / "absent", "no such folder"),
+        (tmp_path / "empty", "holds no models"),
+        (tmp_path / "file", "is no folder"),
+        (source / GROUP, f"is a group of models, not a source. Name the folder above: {source}"),
+        (source / GROUP / "K562", f"is a model, not a source. Name the folder above: {source}"),
+        (source / "tiny", f"is a model, not a source. Name the folder above: {source}"),
+    ):
+        with pytest.raises(ChromTransferError, match=message):
+            existing_source(path)
+    assert ZooSource(tmp_path / "absent").entries() == []
+
+
+# --- installing ------------------------------------------------------------------------------------------
+
+
+def test_installed_models_are_the_same_files(source, cache):
+    for name in ("K562", f"{GROUP}/short", "tiny", source / GROUP / "MCF7"):
+        install(name, source)
+    before, after = digests(source), digests(cache / "zoo")
+    assert [entry.name for entry in ZooSource(cache / "zoo").entries()] == [
+        *(f"{GROUP}/{name}" for name in ("K562", "MCF7", "short")),
+        "tiny",
+    ]
+    assert {path for path in after if before.get(path) != after[path]} == {f"{GROUP}/models.tsv"}
+    assert all(test.passed for test in check_models(with_kipoi=False))
+
+
+def test_installing_next_to_other_example_windows(source, checkpoints, cache):
+    make_source(cache / "zoo", {"HEPG2": checkpoints["K562"]}, seed=9)
+    target = install("MCF7", source)
+    assert digests(target)["model.safetensors"] == digests(source / GROUP / "MCF7")["model.safetensors"]
+    assert digests(target)["expect.h5"] != digests(source / GROUP / "MCF7")["expect.h5"]
+    assert all(test.passed for test in check_models([target], with_kipoi=False))
+
+
+def test_nothing_damaged_is_installed(source, cache):
+    break_weights(source / GROUP / "K562")
+    (source / GROUP / "short" / "card.json").unlink()
+    card = json.loads((source / GROUP / "MCF7" / "card.json").read_text())
+    (source / GROUP / "MCF7" / "card.json").write_text(json.dumps(card | {"members": 3}))
+    for name, message in (
+        ("K562", "damaged, not installed: SHA-256 of the weights differs"),
+        ("short", "damaged, not installed: card.json missing"),
+        ("MCF7", "belong to another architecture"),
+    ):
+        with pytest.raises(ChromTransferError, match=message):
+            install(name, source)
+    assert not list((cache / "zoo").rglob("*.*"))
+
+
+def test_installed_models_are_replaced_only_on_demand(source, checkpoint, cache):
+    target = install("K562", source)
+    before = digests(cache)
+    for name in ("K562", target):
+        with pytest.raises(ChromTransferError, match=r"(exists|is installed) already"):
+            install(name, source)
+    assert digests(cache) == before
+    assert install("K562", source, overwrite=True) == target
+    assert digests(cache) == before
+    with pytest.raises(ChromTransferError, match="is a checkpoint, not a model of a zoo"):
+        install(checkpoint)
+
+
+# --- checking --------------------------------------------------------------------------------------------
+
+
+def break_expectation(folder: Path, change: float) -> None:
+    with h5py.File(folder / "expect.h5", "r+") as file:
+        file["preds"][2, 0] += change
+
+
+def test_each_damage_fails_the_check_that_is_for_it(source):
+    group = source / GROUP
+    break_weights(group / "K562")
+    break_expectation(group / "MCF7", 2e-5)
+    break_expectation(group / "pretrained", 5e-6)  # within the tolerance
+    card = json.loads((group / "short" / "card.json").read_text())
+    card["architecture"]["head"] = [8]
+    (group / "short" / "card.json").write_text(json.dumps(card))
+    shutil.copytree(group / "multiclass", group / "unlisted")
+    (group / "multiclass" / "expect.h5").unlink()
+    outcome = {
+        test.name: (test.outcome, test.remarks) for test in check_models(source=source, with_kipoi=False)
+    }
+    wanted = {
+        "pretrained": (["ok", "ok", "ok", "ok"], None),
+        "K562": (["FAILED", "-", "-", "-"], "truncated or changed"),
+        "MCF7": (["ok", "ok", "FAILED", "-"], "differ from the expected ones by up to 2e-05"),
+        "multiclass": (["FAILED", "-", "-", "-"], "expect.h5 missing"),
+        "short": (["ok", "FAILED", "-", "-"], "another architecture"),
+        "unlisted": (["ok", "ok", "ok", "FAILED"], "Kipoi cannot find it"),
+    }
+    for name, (values, remark) in wanted.items():
+        found, remarks = outcome[f"{GROUP}/{name}"]
+        assert list(found.values()) == [*values, "-"], name
+        assert [remark is not None and remark in text for text in remarks] == [True] * (remark is not None)
+
+
+def test_nan_is_no_reproduction(source):
+    with h5py.File(source / GROUP / "K562" / "expect.h5", "r+") as file:
+        file["inputs"][0] = np.zeros((4, 600))  # no known base: NaN
+    assert check_models(["K562"], source, with_kipoi=False)[0].outcome["predicts"] == "FAILED"
+
+
+def test_kipoi_test_is_run_and_its_failure_reported(source, monkeypatch, capsys):
+    add = source / GROUP / "models.tsv"
+    add.write_text(add.read_text().replace("""""\"MIT\"""" "", "{"))  # no YAML: Kipoi alone sees it
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    tests = {test.name: test for test in check_models(["pretrained", "K562"], source)}
+    assert tests[f"{GROUP}/K562"].outcome == dict.fromkeys(tests[f"{GROUP}/K562"].outcome, "ok")
+    failed = tests[f"{GROUP}/pretrained"]
+    assert list(failed.outcome.values()) == ["ok", "ok", "ok", "ok", "FAILED"]
+    assert not failed.passed
+    assert "`kipoi test" in failed.remarks[0]
+
+
+def test_without_kipoi_our_own_checks_remain(source, monkeypatch, tmp_path):
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    test = check_models(["K562"], source)[0]
+    assert list(test.outcome.values()) == ["ok", "ok", "ok", "ok", "-"]
+    assert test.remarks == ["`kipoi` is not installed: `kipoi test` was not run."]
+
+
+# --- cards -----------------------------------------------------------------------------------------------
+
+SCORES = {
+    "test": {"n": 1204, "positives": 321, "auroc": 0.91234, "auroc_interval": [0.89, 0.93],
+             "average_precision": 0.8, "description": "chr2 and chr3", "accuracy": 0.5},
+}  # fmt: skip
+
+
+def make_card(outputs=("K562",), **fields) -> Card:
+    return Card(architecture=Architecture(n_outputs=len(outputs)), outputs=list(outputs), **fields)
+
+
+def test_card_tells_what_the_record_says():
+    card = make_card(
+        trained_on="5,000 windows of chr1",
+        license="GPL-3.0-or-later",
+        weights_sha256="ab12",
+        source={"file": "K562.h5", "keras": {"variant": "finetuned|flat"}},
+        training={"train_windows": 5024, "train_positives": 731, "validation_windows": 1256, "scores": SCORES,
+                  "protocol": "finetune", "seed": 1, "zoo": {"doc": "Open in K562.", "authors": ["Ada"]}},
+    )  # fmt: skip
+    text = card_text("ChromTransfer/K562", card)
+    assert text.startswith("# ChromTransfer/K562\n\nOpen in K562.\n\nChromTransfer network: 600 bp of DNA in")
+    for line in (
+        "| Outputs | K562 (sigmoid) |",
+        "| Network | ChromTransfer, residual trunk of width 1, hidden layers of the head: 512-128 |",
+        "| Windows | trained on 5,024 (731 positive), validated on 1,256 |",
+        "| Procedure | protocol finetune; seed 1 |",
+        "| Licence | GPL-3.0-or-later |",
+        "| Cite | https://doi.org/10.1093/nargab/lqad026 |",
+        "| SHA-256 of the weights | `ab12` |",
+        "| test | K562 | 1,204 | 321 | 0.912 (0.890 to 0.930) | 0.800 | accuracy 0.500; chr2 and chr3 |",
+        "chromtransfer zoo install ChromTransfer/K562",
+        "| keras.variant | finetuned\\|flat |",
+        "- Trained on: 5,000 windows of chr1",
+        "Authors: Ada. Version 0.1. Generated from `card.json`, which has the whole record.",
+    ):
+        assert line in text.splitlines(), line
+    assert "SMOKE" not in text
+    assert card_text("ChromTransfer/K562", Card.model_validate_json(card.model_dump_json())) == text
+
+
+def test_card_without_a_record_says_so():
+    text = card_text("G/m", make_card())
+    assert "None are recorded for this model." in text
+    assert "nothing here says how good it is" in text
+    assert "Where the weights come from" not in text
+    assert "**SMOKE TEST, NOT A TRAINED MODEL.**" in card_text("G/m", make_card(training={"smoke": True}))
+
+
+def test_scores_of_several_outputs():
+    per_output = {name: {"n": 10, "auroc": value} for name, value in (("A549", 0.5), ("K562", 0.75))}
+    card = make_card(("A549", "K562"), training={"scores": {"test": {"accuracy": 0.25, **per_output}}})
+    assert [(row.where, row.output, row.values) for row in scores(card)] == [
+        ("test", "", {"accuracy": 0.25}),
+        ("test", "A549", {"n": 10, "auroc": 0.5}),
+        ("test", "K562", {"n": 10, "auroc": 0.75}),
+    ]
+    assert "| test | all |  |  |  |  | accuracy 0.250 |" in card_text("G/m", card)
+    card.training["scores"] = per_output  # without the name of a split
+    assert [(row.where, row.output) for row in scores(card)] == [("", "A549"), ("", "K562")]
+    for nonsense in (None, 3, [], {"test": "good"}, {"test": {"auroc": "high"}}, {"test": [1]}):
+        card.training["scores"] = nonsense
+        assert scores(card) == []
+
+
+def test_a_card_cannot_steer_the_terminal_or_break_its_tables():
+    doc = "bell\x07 \x1b[31mred\x1b[0m\u202eleft"
+    card = make_card(("a|b\nc",), trained_on="x\n| y |", training={"zoo": {"doc": doc}}, license="l" * 5000)
+    text = card_text("G/m", card)
+    assert "bell [31mred[0mleft" in text
+    assert all(letter.isprintable() or letter == "\n" for letter in text)
+    assert "| Outputs | a\\|b c (sigmoid) |" in text
+    assert max(map(len, text.splitlines())) < 600
+
+
+def test_readme_is_the_card(source):
+    folder = source / GROUP / "multiclass"
+    assert (folder / "README.md").read_text() == card_text(f"{GROUP}/multiclass", read_card(folder))
+
+
+# --- list ------------------------------------------------------------------------------------------------
+
+
+def test_overview(source):
+    edit_card(source / GROUP / "K562", scores=SCORES, train_windows=5024)
+    per_output = {name: {"auroc": value} for name, value in (("HEPG2", 0.5), ("K562", 0.75))}
+    edit_card(source / GROUP / "MCF7", scores={"test": per_output, "train": {"auroc": 1.0}})
+    break_weights(source / "tiny")
+    (source / GROUP / "short" / "card.json").write_text("{")
+    rows = {row["name"]: row for row in overview(source)}
+    k562, mcf7 = rows[f"{GROUP}/K562"], rows[f"{GROUP}/MCF7"]
+    assert (k562["auroc"], k562["windows"], k562["license"]) == (0.91234, 5024, "CC0-1.0")
+    assert (mcf7["auroc"], mcf7["windows"], mcf7["members"]) == (0.625, None, 2)
+    assert rows[f"{GROUP}/multiclass"]["outputs"] == list(CLASSES)
+    assert rows[f"{GROUP}/pretrained"]["network"] == "motifs"
+    assert "SHA-256" in rows["tiny"]["problem"]
+    assert "outputs" not in rows[f"{GROUP}/short"]
+    lines = [line.split() for line in overview_text(list(rows.values())).splitlines()]
+    assert lines[0] == [str(source)]
+    assert lines[1] == ["model", "outputs", "network", "windows", "AUROC", "licence", "MB"]
+    assert [f"{GROUP}/K562", "K562", "residual", "5,024", "0.912", "CC0-1.0", "0.1"] in lines
+    assert [f"{GROUP}/MCF7", "HEPG2,", "K562", "residual", "x", "2", "0.625", "CC0-1.0", "0.1"] in lines
+    assert lines[7][:2] == ["tiny", "(damaged)"]
+    assert lines[5][:2] != lines[6][:2] == [f"{GROUP}/short", "damaged"]
+
+
+# --- the command -----------------------------------------------------------------------------------------
+
+
+def test_zoo_list_and_card(source):
+    rows = json.loads(invoke("list", "--source", source, "--json").stdout)
+    assert [row["name"] for row in rows] == [*(f"{GROUP}/{name}" for name in NAMES), "tiny"]
+    assert f"{GROUP}/pretrained" in invoke("list", "--source", source).stdout
+    readme = source / GROUP / "K562" / "README.md"
+    text = readme.read_text()
+    assert invoke("card", "K562", "--source", source).stdout == text
+    readme.unlink()
+    (source / GROUP / "models.tsv").unlink()
+    assert invoke("card", "K562", "--source", source).stdout == text
+    assert not readme.exists()
+    assert invoke("card", source / GROUP / "K562", "--rebuild").exit_code == 0
+    assert readme.read_text() == text
+    assert check_models(["K562"], source, with_kipoi=False)[0].passed
+
+
+def test_zoo_add_install_and_test(source, tmp_path):
+    run = make_checkpoint(tmp_path / "run", outputs=("HEPG2",), seed=4)
+    arguments = (
+        "--name",
+        "HEPG2",
+        "--source",
+        source,
+        "--doc",
+        "Liver.",
+        "--author",
+        "Ada",
+        "--author",
+        "Bob",
+    )
+    added = invoke("add", run, *arguments)
+    assert added.output.startswith(f"model written to {source / GROUP / 'HEPG2'}\n"), added.output
+    zoo = load_model(source / GROUP / "HEPG2").card.training["zoo"]
+    assert zoo == {"doc": "Liver.", "authors": ["Ada", "Bob"]}
+    assert "exists already" in invoke("add", run, *arguments).stderr
+    result = invoke("install", "HEPG2", "K562", "--from", source)
+    assert result.exit_code == 0, result.output
+    result = invoke("test", "--all", "--source", installed_zoo(), "--no-kipoi")
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "2 models passed")
+    break_weights(installed_zoo() / GROUP / "K562")
+    result = invoke("test", "HEPG2", "K562", "--no-kipoi")
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (1, "1 of 2 models FAILED")
+    assert invoke("add", run, "--name", "mine", "--group", "Own").exit_code == 0  # to the installed ones
+    assert find_model("mine") == installed_zoo() / "Own" / "mine"
+
+
+def test_zoo_says_what_is_wrong(source, tmp_path, monkeypatch):
+    for arguments, message in (
+        (("install", "k562", "--from", source), "Did you mean ChromTransfer/K562?"),
+        (("install", "K562", "--from", tmp_path / "absent"), "there is no such folder"),
+        (("card", "nothing"), "there is no model 'nothing'"),
+        (("test", "nothing"), "there is no model 'nothing'"),
+        (("list", "--source", tmp_path), "holds no models"),
+        (("add", tmp_path, "--name", "m"), "not a checkpoint"),
+        (("add", source / "tiny", "--name", "a b"), "model name 'a b'"),
+    ):
+        result = invoke(*arguments)
+        assert result.exit_code == 1, arguments
+        assert result.stderr.startswith("Error: "), result.output
+        assert message in result.stderr
+        assert result.stderr.count("\n") == 1
+    assert invoke("test").exit_code == invoke("test", "--all", "K562").exit_code == 2
+    monkeypatch.setattr(source_module, "packaged_zoo", lambda: None)
+    assert "say where to find them (--from)" in invoke("install", "K562").stderr
+    monkeypatch.setattr("chromtransfer_plugin.zoo.listing.search_path", list)
+    assert invoke("list").stdout.startswith("no models;")
