@@ -80,12 +80,10 @@ def text_blocks(path: Path, kind: TextKind, size: int | None = BLOCK_BYTES) -> I
             if b"\0" in piece:
                 raise binary(path, kind)
             empty = empty and not piece.strip()
-            if first:
-                piece, first = piece.removeprefix(_BYTE_ORDER_MARK), False
             end = piece.rfind(b"\n") + 1
             if end:
-                yield _text(path, kind, b"".join([*rest, piece[:end]]))
-                rest = []
+                yield _text(path, kind, b"".join([*rest, piece[:end]]), first)
+                rest, first = [], False
             if end < len(piece):
                 rest.append(piece[end:])
                 if size is not None and sum(map(len, rest)) > _LONGEST_LINE:
@@ -95,15 +93,15 @@ def text_blocks(path: Path, kind: TextKind, size: int | None = BLOCK_BYTES) -> I
     if empty:
         raise ChromTransferError(f"{path}: is empty, expected {kind.content} ({kind.formats}).")
     if rest:
-        yield _text(path, kind, b"".join(rest))
+        yield _text(path, kind, b"".join(rest), first)
 
 
-def _text(path: Path, kind: TextKind, data: bytes) -> bytes:
+def _text(path: Path, kind: TextKind, data: bytes, first: bool) -> bytes:
     try:
         data.decode("utf-8")
     except UnicodeDecodeError:
         raise binary(path, kind) from None
-    return data
+    return data.removeprefix(_BYTE_ORDER_MARK) if first else data
 
 
 def binary(path: Path, kind: TextKind) -> ChromTransferError:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,7 +100,7 @@ class BigWigWriter:
             _check_written(temporary, self.paths[column])
 
     def _intervals(
-        self, fields: dict[str, NDArray[np.int64]], values: NDArray[np.float32], errors: list[Exception]
+        self, fields: Mapping[str, NDArray[Any]], values: NDArray[np.float32], errors: list[Exception]
     ) -> Iterator[tuple[str, int, int, float]]:
         try:
             for name, number in self._number.items():

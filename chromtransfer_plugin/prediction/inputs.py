@@ -112,8 +112,14 @@ class Source(Protocol):
     path: Path
     n_rows: int
     notes: list[str]
-    named_by_label: bool
-    genome: Genome | None
+
+    @property
+    def named_by_label(self) -> bool:
+        """Whether the label is nothing but the name."""
+
+    @property
+    def genome(self) -> Genome | None:
+        """Where the sequences come from."""
 
     def blocks(self, rows: int) -> Iterator[Block]:
         """Yield all rows in file order, at most ``rows`` at a time."""

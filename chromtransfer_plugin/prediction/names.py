@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from chromtransfer_plugin.checkpoint import Network
 
 BEST = "best_model"
+_FILES = (
+    ".h5",
+    ".hdf5",
+    ".tar",
+    ".pth",
+    ".pt",
+)  # of other programs; find_checkpoint says what to do with them
 
 
 class NamedModel(NamedTuple):
@@ -96,13 +103,12 @@ def _installed(name: str) -> Path | None:
 
 def _missing(spec: str) -> Path:
     """Raise what is wrong with a path that is no model."""
+    from chromtransfer_plugin.zoo.source import get_entry
+
     path = Path(spec).expanduser()
-    if path.exists() or path.suffix:
+    if path.exists() or path.suffix in _FILES:
         return find_checkpoint(path)
-    raise ChromTransferError(
-        f"--model {spec}: no such folder, and no installed or packaged model of this name. "
-        "Name a model folder, or see `chromtransfer zoo list`."
-    )
+    return get_entry(spec).folder
 
 
 def _name_of(folder: Path) -> str:

@@ -318,7 +318,12 @@ class _Run:
         if not dropped.paths:
             plans.beside(out, ".dropped.tsv").unlink(missing_ok=True)  # of an earlier run
         record = plans.beside(out, ".run.json")
-        facts = {**self._facts(), "figures": {name: value._asdict() for name, value in figures.items()}}
+        # JSON has no NaN.
+        plain = {
+            name: {key: number if number == number else None for key, number in value._asdict().items()}
+            for name, value in figures.items()
+        }
+        facts = {**self._facts(), "figures": plain}
         write_run_record(record, self._plan.device, **facts)
         dropped.report(self._report)
         for name, value in figures.items():
