@@ -58,6 +58,9 @@ class _Handler(BaseHTTPRequestHandler):
         server = self.server
         server.seen(Request("GET", self.path, dict(self.headers)))
         page = server.pages.get(self.path)
+        if server.token and self.headers.get("Authorization") != f"Bearer {server.token}":
+            self._answer(401, b"")
+            return
         if page is None:
             self._answer(404, b"nothing here")
             return
@@ -99,15 +102,32 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def do_PUT(self) -> None:
+        server = self.server
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.server.seen(Request("PUT", self.path, dict(self.headers), body))
-        if self.server.token and self.headers.get("Authorization") != f"Bearer {self.server.token}":
+        server.seen(Request("PUT", self.path, dict(self.headers), body))
+        if server.before_put:
+            server.before_put(self.path)
+        page = server.pages.get(self.path)
+        wanted = self.headers.get("If-Match")
+        if server.token and self.headers.get("Authorization") != f"Bearer {server.token}":
             self._answer(401, b"")
-        elif status := _next(self.server.put_statuses):
+        elif status := _next(server.put_statuses.get(self.path, [])):
             self._answer(status, b"")
+        elif server.folders is not None and self.path.rpartition("/")[0] not in server.folders:
+            self._answer(409, b"")
+        elif (wanted and (page is None or page.etag != wanted)) or ("If-None-Match" in self.headers and page):
+            self._answer(412, b"")
         else:
-            self.server.pages[self.path] = Page(body, etag=f'"{len(self.server.requests)}"')
+            server.pages[self.path] = Page(body, etag=f'"{len(server.requests)}"')
             self._answer(201, b"")
+
+    def do_MKCOL(self) -> None:
+        self.server.seen(Request("MKCOL", self.path, dict(self.headers)))
+        assert self.server.folders is not None
+        above = self.path.rstrip("/").rpartition("/")[0]
+        if above in self.server.folders:
+            self.server.folders.add(self.path.rstrip("/"))
+        self._answer(201 if above in self.server.folders else 409, b"")
 
     def _answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self._head(status, len(body), headers or {})
@@ -128,7 +148,9 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.pages: dict[str, Page] = {}
         self.requests: list[Request] = []
-        self.put_statuses: list[int | None] = []
+        self.put_statuses: dict[str, list[int | None]] = {}
+        self.before_put: Callable[[str], None] | None = None
+        self.folders: set[str] | None = None  # that PUT may write to; None: any
         self.token: str | None = None
         self._one_at_a_time = threading.Lock()
 

@@ -294,7 +294,8 @@ def check_works(folder: Path, weights_sha256: str) -> None:
                 f"{folder / CARD}: belongs to other weights, SHA-256 {card.weights_sha256 or 'unknown'}."
             )
         with torch.device("meta"):  # shapes only, no memory
-            needed = sum(tensor.nbytes for tensor in build_network(card).state_dict().values())
+            member = build_network(card.model_copy(update={"members": 1}))
+        needed = card.members * sum(tensor.nbytes for tensor in member.state_dict().values())
         if needed > (folder / WEIGHTS).stat().st_size:
             raise ChromTransferError(
                 f"{folder / CARD}: describes a network of {needed:,} bytes, more than there are weights."
