@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -75,6 +78,12 @@ def make_loader(intervals, fasta, **arguments):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ChromTransferWarning)
         return RegionDataloader(str(intervals), str(fasta), **arguments)
+
+
+def run_kipoi(home: Path, *arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "HOME": str(home), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [str(Path(sys.executable).with_name("kipoi")), *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd or home, env=environment, capture_output=True, text=True)
 
 
 def break_weights(model: Path) -> None:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import pickle
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
@@ -25,6 +22,7 @@ from kipoi_cases import (
     make_checkpoint,
     make_genome,
     make_loader,
+    run_kipoi,
 )
 
 from chromtransfer_plugin import friendly
@@ -33,7 +31,6 @@ from chromtransfer_plugin.errors import ChromTransferError
 
 MODEL_ZOO = Path(__file__).parents[1] / "model_zoo"
 DOCS = Path(__file__).parents[1] / "docs" / "kipoi.md"
-KIPOI = Path(sys.executable).with_name("kipoi")
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -96,12 +93,6 @@ def expected_predictions(checkpoint: Path, contigs: dict[str, str]) -> np.ndarra
         with torch.no_grad():
             values.append(torch.sigmoid(model(X))[0, 0].item() if X.any() else np.nan)
     return np.array(values)
-
-
-def run_kipoi(home: Path, *arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "HOME": str(home), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    command = [str(KIPOI), *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd or home, env=environment, capture_output=True, text=True)
 
 
 def predict_arguments(model: Path, intervals: Path, fasta: Path) -> list[str]:

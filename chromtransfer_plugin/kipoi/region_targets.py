@@ -63,15 +63,27 @@ def read_regions_and_targets(
         raise ChromTransferError(
             "dataloader argument 'label_column' goes with 'positive' or 'classes', which say what the labels mean."
         )
+    if label_column is not None and (not isinstance(label_column, int) or label_column < 1):
+        raise ChromTransferError(
+            f"dataloader argument 'label_column' is {label_column!r}, expected a column counted from 1."
+        )
     read = partial(read_regions, path, genome, width, drop_only_n=False)
+    plain = read(label_column=0)
     if not given:
-        return read(label_column=0), None
-    if target_columns is not None:
-        columns = _columns(target_columns)
-        regions = read(label_column=max(columns))  # drops the rows that lack one of the columns
+        return plain, None
+    columns = _columns(target_columns) if target_columns is not None else []
+    column = max(columns, default=label_column)
+    try:
+        regions = read(label_column=column)  # drops the rows that lack the column
+    except ChromTransferError as error:
+        if column is None:
+            raise
+        raise ChromTransferError(
+            f"{path}: none of the {len(plain)} usable rows has {column} columns."
+        ) from error
+    if columns:
         numbers = [_numbers(path, column, regions, read(label_column=column)) for column in columns]
         return regions, np.stack(numbers, axis=1)
-    regions = read(label_column=label_column)
     if positive is not None:
         return regions, labelled(regions, _names("positive", positive))[:, None]
     return regions, one_hot_targets(regions.table["label"], _names("classes", classes), path)
