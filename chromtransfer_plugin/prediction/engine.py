@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from chromtransfer_plugin.constants import WINDOW
 from chromtransfer_plugin.device import evaluating
+from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.predict import as_one_hot, batch_logits, probabilities
 from chromtransfer_plugin.prediction.inputs import Block, Piece
 from chromtransfer_plugin.prediction.names import NamedModel
@@ -78,6 +79,18 @@ def score_blocks(
             progress(len(block) - sum(len(rows) for rows, _ in scored))
             scored = []
             yield block, out
+
+
+@contextlib.contextmanager
+def _enough_memory(settings: Settings) -> Iterator[None]:
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ChromTransferError(
+            f"the GPU has no room for batches of {settings.batch_size}: take a smaller --batch-size, or --device cpu."
+        ) from error
 
 
 def _pieces(

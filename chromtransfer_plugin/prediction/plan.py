@@ -63,6 +63,7 @@ class Plan(NamedTuple):
     format: str
     device: torch.device
     names: list[str]
+    stamp: tuple[int, int]  # of the input before it was read
 
     def writer(
         self,
@@ -154,10 +155,11 @@ def make_plan(request: Request, models: list[NamedModel], report: Callable[[str]
     width = _width(request, models, format)
     device = pick_device(request.device)
     report(f"device: {describe(device)}")
+    before = stamp(request.path)
     source = _open(request, width)
     for note in source.notes:
         report(note)
-    return Plan(request, source, width, format, device, names)
+    return Plan(request, source, width, format, device, names, before)
 
 
 def _open(request: Request, width: int | None) -> Source:
@@ -199,6 +201,14 @@ def _check_targets(targets: list[Path], inputs: list[Path]) -> None:
         # Leaving by an exception keeps what is there; the messages are those of the real writing.
         with contextlib.suppress(_Probe), atomic_path(path):
             raise _Probe
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """Give what tells that a file has changed; zeros for one that does not exist."""
+    if not path.exists():
+        return 0, 0
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
 
 
 def beside(out: Path, suffix: str) -> Path:

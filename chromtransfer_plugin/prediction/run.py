@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -144,7 +143,6 @@ class _Run:
     def __init__(self, plan: plans.Plan, models: list[NamedModel], progress: bool, report: Report) -> None:
         self._plan, self._models, self._progress, self._report = plan, models, progress, report
         self._source: Source = plan.source
-        self._stamp = _stamp(self._source.path)
         self._input_sha256 = sha256(self._source.path)
         self._columns = [column for model in models for column in model.columns]
         self._counts: Counter[str] = Counter()
@@ -166,7 +164,7 @@ class _Run:
 
     def _blocks(self) -> Iterator[Block]:
         yield from self._source.blocks(BLOCK_ROWS)
-        if _stamp(self._source.path) != self._stamp:
+        if plans.stamp(self._source.path) != self._plan.stamp:
             raise ChromTransferError(
                 f"{self._source.path}: changed while it was read. Run the command again."
             )
@@ -370,8 +368,3 @@ class _Dropped:
         lines += [f"  line {line}: {reason}: {text}" for line, text, reason in self._first]
         lines.append(f"  all in {self._path}")
         report("\n".join(lines))
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    found = os.stat(path)
-    return found.st_size, found.st_mtime_ns

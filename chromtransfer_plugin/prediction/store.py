@@ -98,9 +98,10 @@ class Partial:
     def appending(self) -> Iterator[Callable[[NDArray[np.float32]], None]]:
         """Yield a function that stores the rows of one block, (n, columns), safe from a kill once it returns."""
         done = self.rows()
-        with self._results.open("ab") as results, (self.folder / _ENDS).open("w") as ends:
+        with atomic_path(self.folder / _ENDS) as temporary:
+            temporary.write_text(f"{done}\n")
+        with self._results.open("ab") as results, (self.folder / _ENDS).open("a") as ends:
             results.truncate(done * self._row_bytes)
-            ends.write(f"{done}\n")
 
             def append(values: NDArray[np.float32]) -> None:
                 nonlocal done
