@@ -78,6 +78,12 @@ class Fetched(NamedTuple):
     verified_by: str = ""
     error: str = ""
 
+    def __str__(self) -> str:
+        if self.error:
+            return f"{self.name}: FAILED: {self.error}"
+        state = "downloaded" if self.downloaded else "already there"
+        return f"{self.name}: {self.path} ({state}; {self.verified_by})"
+
 
 @dataclass(frozen=True)
 class Item:
@@ -115,7 +121,7 @@ def fetch(
     offline: bool = False,
     sha256: str | None = None,
     patience: Patience | None = None,
-    say: Callable[[str], object] | None = None,
+    say: Callable[[Fetched], object] | None = None,
 ) -> list[Fetched]:
     """Download files that are not there yet, each verified before it gets its name.
 
@@ -138,7 +144,7 @@ def fetch(
     patience : Patience, optional
         Limits of waiting and trying.
     say : callable, optional
-        Gets one line of text on each file as soon as it is settled.
+        Gets the result of each file as soon as it is settled.
 
     Returns
     -------
@@ -163,10 +169,9 @@ def fetch(
         out is None,
         patience,
     )
-    tell = say or (lambda _: None)
     jobs: list[tuple[str, Path, Callable[[], Fetched]]]
     if what == HG38:
-        jobs = [(HG38, place.folder / HG38_FASTA, partial(_fetch_hg38, place, sha256, tell))]
+        jobs = [(HG38, place.folder / HG38_FASTA, partial(_fetch_hg38, place, sha256))]
     else:
         items = _chosen(what, _items(what, sha256), only)
         jobs = [(item.name, place.folder / item.file, partial(_fetch_item, place, item)) for item in items]
@@ -177,7 +182,8 @@ def fetch(
         except ChromTransferError as error:
             result = Fetched(name, path, error=str(error))
         results.append(result)
-        tell(_line(result))
+        if say is not None:
+            say(result)
     return results
 
 
@@ -188,14 +194,7 @@ def summary(results: Iterable[Fetched]) -> str:
     new = sum(result.downloaded for result in results)
     old = len(results) - new - len(failed)
     text = f"{len(results)} file(s): {new} downloaded, {old} already there, {len(failed)} failed"
-    return text + (": " + ", ".join(f"{one.name} ({one.path.name})" for one in failed) if failed else ".")
-
-
-def _line(result: Fetched) -> str:
-    if result.error:
-        return f"{result.name}: FAILED: {result.error}"
-    state = "downloaded" if result.downloaded else "already there"
-    return f"{result.name}: {result.path} ({state}; {result.verified_by})"
+    return text + (": " + ", ".join("/".join(one.path.parts[-2:]) for one in failed) if failed else ".")
 
 
 def _base(text: str) -> str:
@@ -308,7 +307,7 @@ def check_jaspar(path: Path) -> None:
             raise ChromTransferError(f"the matrix of {name} is not the one of {JASPAR_RELEASE}.")
 
 
-def _fetch_hg38(place: _Place, pin: str | None, tell: Callable[[str], object]) -> Fetched:
+def _fetch_hg38(place: _Place, pin: str | None) -> Fetched:
     """Fetch, verify and unpack the genome: UCSC's file is plain gzip, which tools cannot index."""
     target = place.folder / HG38_FASTA
     record = read_record(target)
@@ -323,9 +322,6 @@ def _fetch_hg38(place: _Place, pin: str | None, tell: Callable[[str], object]) -
     )  # removed in the end: not a name that the user's own file may have
     expected, by = (
         (Expected(sha256=pin), f"SHA-256 {pin.lower()}") if pin is not None else _published_md5(place)
-    )
-    tell(
-        f"hg38: {shown(place.address(HG38_PACKED))} (about 1 GB; needs about 4.5 GB of disk while it is unpacked)"
     )
     _get(place, Item(HG38, HG38_PACKED, HG38_PACKED, expected, 3_000 * _MB), packed)
     kinds = digests(packed, ("sha256", "md5"))

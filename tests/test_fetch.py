@@ -110,11 +110,12 @@ def test_one_failure_does_not_stop_the_others(server, repository, cache):
     run = CliRunner().invoke(main, ["fetch", "published", "--url", server.url + "/repo"])
     assert run.exit_code == 1
     assert run.stderr.strip().splitlines()[-1] == (
-        "11 file(s): 9 downloaded, 0 already there, 2 failed: A549 (model_compiled.h5), K562 (model_compiled.h5)"
+        "11 file(s): 9 downloaded, 0 already there, 2 failed: A549/model_compiled.h5, K562/model_compiled.h5"
     )
-    assert "A549: FAILED: " in run.stdout
-    assert "HTTP 404" in run.stdout
-    assert f"expected {published.MODEL_FILES[path]}" in run.stdout
+    assert "A549: FAILED: " in run.stderr
+    assert "HTTP 404" in run.stderr
+    assert f"expected {published.MODEL_FILES[path]}" in run.stderr
+    assert "FAILED" not in run.stdout
     assert len(files(cache / "published")) == 9
     server.pages["/repo/" + path].content = repository[path]
     run = CliRunner().invoke(
@@ -155,7 +156,7 @@ def test_a_folder_as_mirror(repository, cache, tmp_path, server):
         (tmp_path / "clone" / path).write_bytes(content)
     (tmp_path / "clone/multiclass-baseline/data/raw/test/K562.csv").write_bytes(b"other")
     results = get("labels", str(tmp_path / "clone"))
-    assert summary(results) == "12 file(s): 11 downloaded, 0 already there, 1 failed: K562 (K562.csv)"
+    assert summary(results) == "12 file(s): 11 downloaded, 0 already there, 1 failed: test/K562.csv"
     assert server.requests == []
     assert len(files(cache / "labels")) == 11
 

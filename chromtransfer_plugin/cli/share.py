@@ -28,7 +28,7 @@ def push(models: tuple[str, ...], to: str, source: Path | None, overwrite: bool)
     """
     from chromtransfer_plugin.zoo.share import push as push_models
 
-    _report(push_models(models, to, source=source, overwrite=overwrite, say=click.echo))
+    _report(push_models(models, to, source=source, overwrite=overwrite, say=_say))
 
 
 @click.command()
@@ -47,7 +47,11 @@ def pull(names: tuple[str, ...], source: str, every: bool, into: Path | None, ov
 
     if bool(names) == every:
         raise click.UsageError("give names of models, or --all.")
-    _report(pull_models(names, source, every=every, into=into, overwrite=overwrite, say=click.echo))
+    _report(pull_models(names, source, every=every, into=into, overwrite=overwrite, say=_say))
+
+
+def _say(result: Any) -> None:
+    click.echo(str(result), err=bool(result.error))
 
 
 def _report(results: Sequence[Any]) -> None:

@@ -27,8 +27,6 @@ from chromtransfer_plugin.zoo.shared import (
 )
 from chromtransfer_plugin.zoo.source import ZooEntry, ZooSource, get_entry, installed_zoo, verify
 
-Say = Callable[[str], object]
-
 _CONFLICTS = 5  # times somebody else may write the index at the same moment
 _MOST_EXPECTED = 64_000_000  # numbers in the inputs of an expectation
 
@@ -65,7 +63,7 @@ def push(
     source: str | Path | None = None,
     overwrite: bool = False,
     patience: Patience | None = None,
-    say: Say | None = None,
+    say: Callable[[Shared], object] | None = None,
 ) -> list[Shared]:
     """Publish models: their weights, card, expectation and README, then the index that names them.
 
@@ -85,7 +83,7 @@ def push(
     patience : Patience, optional
         Limits of waiting and trying.
     say : callable, optional
-        Gets a line of text on each model as soon as it is settled.
+        Gets the result of each model as soon as it is settled.
 
     Returns
     -------
@@ -139,7 +137,7 @@ def pull(
     into: str | Path | None = None,
     overwrite: bool = False,
     patience: Patience | None = None,
-    say: Say | None = None,
+    say: Callable[[Shared], object] | None = None,
 ) -> list[Shared]:
     """Get published models. Each appears when all its files have the SHA-256 of the index and it works.
 
@@ -202,10 +200,10 @@ def summary(results: Iterable[Shared]) -> str:
     return text + (f": {', '.join(failed)}" if failed else ".")
 
 
-def _teller(say: Say | None) -> Callable[[Shared], Shared]:
+def _teller(say: Callable[[Shared], object] | None) -> Callable[[Shared], Shared]:
     def tell(result: Shared) -> Shared:
         if say is not None:
-            say(str(result))
+            say(result)
         return result
 
     return tell
