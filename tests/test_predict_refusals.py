@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import threading
 
 import pytest
@@ -156,6 +157,18 @@ def test_names_of_models(world, tmp_path, monkeypatch):  # noqa: F811
     ):  # fmt: skip
         result = predict_file(spec, tmp_path / "o.tsv", bed=world.bed, genome=world.genome, device="cpu")
         assert result.columns == [name]
+
+
+def test_installed_models_go_by_their_name(world, tmp_path, monkeypatch):  # noqa: F811
+    shutil.copytree(world.multi, tmp_path / "cache" / "zoo" / "ChromTransfer" / "lines")
+    monkeypatch.setenv("CHROMTRANSFER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    options = {"bed": world.bed, "genome": world.genome, "device": "cpu"}
+    for spec in ("lines", "ChromTransfer/lines", tmp_path / "cache" / "zoo" / "ChromTransfer"):
+        result = predict_file(spec, tmp_path / "o.tsv", **options)
+        assert result.columns == ["lines.A549", "lines.K562", "lines.HEPG2"]
+    assert predict_file("x=lines", tmp_path / "o.tsv", **options).columns[0] == "x.A549"
+    refused(world, tmp_path, "Did you mean ChromTransfer/lines", models="line")
 
 
 def test_a_model_without_numbers_is_refused(world, tmp_path):  # noqa: F811

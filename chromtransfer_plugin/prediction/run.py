@@ -264,7 +264,12 @@ class _Run:
             dropped = _Dropped(stack, plans.beside(request.out, ".dropped.tsv"), writer.needs_place)
             kept = 0
             with tqdm(
-                total=self._source.n_rows, unit="row", desc="write", disable=not self._progress, leave=False
+                total=self._source.n_rows,
+                unit="row",
+                desc="write",
+                disable=not self._progress,
+                leave=False,
+                delay=1,
             ) as bar:
                 for block in self._blocks():
                     scored = Scored(block.table(), block.status, stored(len(block)))
