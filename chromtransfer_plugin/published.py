@@ -14,6 +14,8 @@ REPOSITORY = "https://github.com/anderssonlab/ChromTransfer"
 COMMIT = "52167ab1da41331660f03fdcb977e0ce4e1b57eb"  # of 2023-02-28
 ARCHIVE = "https://doi.org/10.5281/zenodo.7528544"
 LICENSE = "GPL-3.0-only"  # of the repository, and so of the weights in it
+# of the paper, NAR Genom Bioinform 5(2) lqad026
+AUTHORS = ("Marco Salvatore", "Marc Horlacher", "Annalisa Marsico", "Ole Winther", "Robin Andersson")
 
 # Path in the repository -> git blob id of the content.
 MODEL_FILES = {

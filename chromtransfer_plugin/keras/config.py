@@ -20,6 +20,8 @@ LAYERS = (
     "InputLayer", "Conv1D", "BatchNormalization", "Dropout", "Add", "Concatenate", "Dense", "GlobalAveragePooling1D",
     "Activation", "ReLU", "Softmax",
 )  # fmt: skip
+# Names that TensorFlow 1.13 and later wrote for a while.
+OTHER_NAMES = {"BatchNormalizationV1": "BatchNormalization", "BatchNormalizationV2": "BatchNormalization"}
 NOT_EXECUTED = "Nothing stored in a file is executed here, so models with own code cannot be imported."
 MOST_JSON = 1 << 22  # characters; the published configuration has 60,000
 MOST_LEVELS = 40  # of lists and objects; the published one has 9
@@ -183,6 +185,7 @@ class _Model:
         if not isinstance(name, str) or not name or name in self.names:
             raise ChromTransferError(f"a layer is called {_named(name)}: not a name, or used twice.")
         where = f"layer {shown(name)}"
+        kind = OTHER_NAMES.get(kind, kind) if isinstance(kind, str) else kind
         if entry.get("registered_name") or not isinstance(kind, str) or kind not in LAYERS + MODELS:
             raise ChromTransferError(
                 f"{where}: {_named(kind)} is not a layer of the published network, which has only "

@@ -57,7 +57,7 @@ class Imported:
         lines = [f"{self.path}"]
         lines.append(f"  variant   {source['variant']} ({source['layout']})")
         if self.table:
-            published = source["published"] or "not one of the published files"
+            published = source.get("published", "not one of the published files")
             lines.append(f"  file      {source['bytes']:,} bytes, SHA-256 {source['sha256']}")
             lines.append(f"  origin    {published}; Keras {source['keras_version']}; licence: {card.license}")
         lines.append(
@@ -115,7 +115,7 @@ def read_keras(
         values = read_values(places)
         nested = any(len(arrays) > MOST_OF_ONE_LAYER for arrays in file.groups.values())
         facts = file_facts(path)
-        name = name or guess_name(path, facts["published"])
+        name = name or guess_name(path, facts.get("published"))
         names = tensor_names(blueprint)
         model = _network(blueprint, {names[slot]: value for slot, value in values.items()})
         source = {
@@ -258,4 +258,4 @@ def check(model: ChromTransfer, graph: Graph, values: Values) -> float:
             f"the converted network differs from the Keras one by {difference:.2g} in its logits (allowed: {TOLERANCE:g}); "
             "nothing is written. The weights are damaged, or this is a bug: please report it."
         )
-    return difference
+    return float(f"{difference:.2g}")

@@ -51,9 +51,9 @@ def graph_without_config(file: KerasFile) -> Graph:
         If the numbers of convolutions, batch norms and dense layers are not the published ones.
     """
     arrays = [array for group in file.groups.values() for array in group]
-    kernels = [array.shape for array in arrays if array.kind == "kernel"]
-    convs = [shape for shape in kernels if len(shape) == 3]
-    dense = [shape for shape in kernels if len(shape) == 2]
+    shapes = [array.shape for array in arrays if array.kind == "kernel"]
+    convs = [shape for shape in shapes if len(shape) == 3]
+    dense = [shape for shape in shapes if len(shape) == 2]
     norms = sum(array.kind == "gamma" for array in arrays)
     hidden = len(dense) - 1
     if len(convs) != TRUNK_CONVS or hidden < 0 or norms not in (TRUNK_NORMS, TRUNK_NORMS + hidden):
@@ -131,12 +131,15 @@ def _same_layers(file: KerasFile, graph: Graph) -> None:
 def _orders(layers: list[Layer]) -> Iterator[list[Slot]]:
     """Yield the orders in which Keras writes the arrays of one layer, or of the layers of a nested model.
 
-    First what is trained, layer by layer, then what is not: the moving statistics, and all of a frozen layer. Some
-    versions write a frozen nested model layer by layer.
+    First what is trained, layer by layer, then what is not: the moving statistics, and all of a frozen layer. Versions
+    differ in whether a nested model that is frozen as a whole freezes its layers.
     """
-    learned = [(x.name, kind) for x in layers if x.trainable for kind in LEARNED[x.kind]]
-    yield learned + [slot for slot in _layer_order(layers) if slot not in set(learned)]
-    yield list(_layer_order(layers))
+    by_layer = list(_layer_order(layers))
+    frozen = {layer.name for layer in layers if not layer.trainable}
+    learned = [slot for slot in by_layer if slot[1] not in STATISTICS]
+    trained = [slot for slot in learned if slot[0] not in frozen]
+    for first in (trained, [], learned):
+        yield first + [slot for slot in by_layer if slot not in set(first)]
 
 
 def _layer_order(layers: list[Layer]) -> Iterator[Slot]:

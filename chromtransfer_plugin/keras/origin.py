@@ -49,17 +49,11 @@ def variant_of(blueprint: Blueprint, nested: bool) -> str:
 
 
 def file_facts(path: Path) -> dict[str, Any]:
-    """Identify a file by its content; ``published`` is its path in the repository of the paper, if it is from there."""
+    """Identify a file by its content; of a published one, also tell its path in the repository of the paper."""
     blob = git_blob_id(path)
-    facts = {
-        "file": path.name,
-        "bytes": path.stat().st_size,
-        "sha256": sha256(path),
-        "git_blob_id": blob,
-        "published": published_path(blob),
-    }
-    if facts["published"]:
-        facts |= {"repository": REPOSITORY, "commit": COMMIT, "archive": ARCHIVE}
+    facts = {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256(path), "git_blob_id": blob}
+    if published := published_path(blob):
+        facts |= {"published": published, "repository": REPOSITORY, "commit": COMMIT, "archive": ARCHIVE}
     return facts
 
 

@@ -10,6 +10,7 @@ from chromtransfer_plugin.checkpoint import CARD, save_model
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.keras.folder import Found, find_models
 from chromtransfer_plugin.keras.importer import Imported, read_config, read_keras
+from chromtransfer_plugin.published import AUTHORS
 
 
 def import_keras(
@@ -107,7 +108,9 @@ def _write(model: Imported, target: Path, source: Path | None, overwrite: bool) 
         return save_model(model.model, target, model.card)
     from chromtransfer_plugin.kipoi.group import add_to_group
 
+    authors: tuple[str, ...] | None = None  # of what was built here
+    if model.table:
+        authors = AUTHORS if "published" in model.card.source else ("Not stated in the imported file",)
     with tempfile.TemporaryDirectory() as folder:
-        return add_to_group(
-            save_model(model.model, folder, model.card), target.name, source, overwrite=overwrite
-        )
+        checkpoint = save_model(model.model, folder, model.card)
+        return add_to_group(checkpoint, target.name, source, overwrite=overwrite, authors=authors)
