@@ -329,16 +329,22 @@ def test_existing_models_are_safe(checkpoints, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "name",
-    ["1.5", "1e5", "0x", "NA", "nan", "null", "None", "true", "False", "inf", "example_files", "template",
+    ["1.5", "1e5", "NA", "nan", "null", "None", "true", "False", "inf", "example_files", "template",
      "downloaded", "a/b", "..", "12", "", "-x", "a b", "m" * 101],
 )  # fmt: skip
 def test_names_that_kipoi_cannot_find_again_are_refused(checkpoint, tmp_path, name):
-    if name == "0x":  # fine: text for pandas
-        assert kipoi_model(add_to_group(checkpoint, name, tmp_path)).args == {"checkpoint": "0x"}
-        return
     with pytest.raises(ChromTransferError, match=r"(model|group) name|expected|no zoo"):
         add_to_group(checkpoint, name, tmp_path)
     assert not (tmp_path / GROUP).exists()
+
+
+def test_names_that_only_look_special_work(checkpoint, tmp_path):
+    names = ["0x1F", "1.2.3", "1_000", "no", "off", "y", "yes"]
+    for name in names:
+        add_to_group(checkpoint, name, tmp_path)
+    assert kipoi_source(tmp_path).list_models()["model"].tolist() == [f"{GROUP}/{name}" for name in names]
+    for name in names:
+        assert kipoi_model(tmp_path / GROUP / name).args == {"checkpoint": name}
 
 
 def test_groups_that_are_none_are_refused(checkpoint, exported, tmp_path):

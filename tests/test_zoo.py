@@ -17,10 +17,10 @@ from chromtransfer_plugin.checkpoint import Card, load_model, read_card
 from chromtransfer_plugin.cli import main
 from chromtransfer_plugin.defaults import Architecture
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.kipoi.group import add_to_group
+from chromtransfer_plugin.kipoi.group import add_to_group, register
 from chromtransfer_plugin.zoo import source as source_module
 from chromtransfer_plugin.zoo.card import card_text, scores
-from chromtransfer_plugin.zoo.check import check_models
+from chromtransfer_plugin.zoo.check import check_entry, check_models
 from chromtransfer_plugin.zoo.listing import overview, overview_text
 from chromtransfer_plugin.zoo.source import (
     ZooSource,
@@ -58,7 +58,9 @@ def source(shared_source, tmp_path):
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
+    """A cache of its own, and no models that come with the package."""
     monkeypatch.setenv("CHROMTRANSFER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(source_module, "packaged_zoo", lambda: None)
     return tmp_path / "cache"
 
 
@@ -98,8 +100,9 @@ def test_models_are_found_by_full_and_by_short_name(source, checkpoints, cache):
     assert find_model("Other/K562") == zoo / "Other" / "K562"
 
 
-def test_the_models_of_the_package_are_found_after_the_installed_ones(cache):
+def test_the_models_of_the_package_are_found_after_the_installed_ones(cache, monkeypatch):
     assert packaged_zoo() == REPOSITORY
+    monkeypatch.setattr(source_module, "packaged_zoo", packaged_zoo)
     assert find_model("chromtransfer-demo") == REPOSITORY / "chromtransfer-demo"
     install("chromtransfer-demo")
     assert find_model("chromtransfer-demo") == cache / "zoo" / "chromtransfer-demo"
@@ -241,6 +244,34 @@ def test_without_kipoi_our_own_checks_remain(source, monkeypatch, tmp_path):
     test = check_models(["K562"], source)[0]
     assert list(test.outcome.values()) == ["ok", "ok", "ok", "ok", "-"]
     assert test.remarks == ["`kipoi` is not installed: `kipoi test` was not run."]
+
+
+# --- the models of this repository ------------------------------------------------------------------------
+
+SHIPPED = ZooSource(REPOSITORY).entries()
+
+
+@pytest.mark.parametrize("entry", SHIPPED, ids=lambda entry: entry.name)
+def test_shipped_models_pass(entry):
+    import kipoi
+
+    test = check_entry(entry, with_kipoi=False)
+    assert test.passed, test.remarks
+    model = kipoi.get_model(str(entry.folder), source="dir")  # what `kipoi test` does, in this process
+    with h5py.File(model.test.expect) as file:
+        np.testing.assert_allclose(model.predict_on_batch(file["inputs"][:]), file["preds"][:], atol=1e-5)
+        np.testing.assert_allclose(model.pipeline.predict_example(), file["preds"][:], atol=1e-5)
+    if entry.group:
+        assert (entry.folder / "README.md").read_text() == card_text(entry.name, entry.card)
+
+
+@pytest.mark.parametrize("group", sorted({entry.group for entry in SHIPPED} - {""}))
+def test_shipped_groups_are_up_to_date(group, tmp_path):
+    kept = shutil.ignore_patterns("*.genome-cache")
+    copy = shutil.copytree(REPOSITORY / group, tmp_path / group, ignore=kept)
+    before = digests(copy)
+    assert register(tmp_path, group) == [entry.folder.name for entry in SHIPPED if entry.group == group]
+    assert digests(copy) == before
 
 
 # --- cards -----------------------------------------------------------------------------------------------
@@ -399,7 +430,7 @@ def test_zoo_add_install_and_test(source, tmp_path):
     assert find_model("mine") == installed_zoo() / "Own" / "mine"
 
 
-def test_zoo_says_what_is_wrong(source, tmp_path, monkeypatch):
+def test_zoo_says_what_is_wrong(source, tmp_path):
     for arguments, message in (
         (("install", "k562", "--from", source), "Did you mean ChromTransfer/K562?"),
         (("install", "K562", "--from", tmp_path / "absent"), "there is no such folder"),
@@ -415,7 +446,5 @@ def test_zoo_says_what_is_wrong(source, tmp_path, monkeypatch):
         assert message in result.stderr
         assert result.stderr.count("\n") == 1
     assert invoke("test").exit_code == invoke("test", "--all", "K562").exit_code == 2
-    monkeypatch.setattr(source_module, "packaged_zoo", lambda: None)
     assert "say where to find them (--from)" in invoke("install", "K562").stderr
-    monkeypatch.setattr("chromtransfer_plugin.zoo.listing.search_path", list)
     assert invoke("list").stdout.startswith("no models;")

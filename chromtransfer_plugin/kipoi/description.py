@@ -161,11 +161,10 @@ def template_yaml() -> str:
 
 
 def cell(value: Any) -> str:
-    r"""Write a value as one line of YAML that can stand in a tab-separated table and in a template.
+    """Write a value as one line of YAML that can stand in a table's cell and in a template.
 
-    Text is double-quoted, with escapes for everything that would end a line, a cell or the text, so neither
-    pandas nor YAML takes it for a number, a missing value or a flag. ``#`` becomes ``\x23``: Kipoi reads the
-    table with comments.
+    Text is double-quoted, with escapes for everything that would end a line or the text, so neither pandas nor YAML
+    takes it for a number, a missing value or a flag. A quoted cell may hold ``#``, at which Kipoi ends a line else.
     """
     if isinstance(value, int):
         return str(value)
@@ -177,7 +176,7 @@ def cell(value: Any) -> str:
         allow_unicode=True,
         width=float("inf"),
     )
-    return text.strip().replace("#", r"\x23")
+    return text.strip()
 
 
 def to_yaml(description: Mapping[str, Any]) -> str:

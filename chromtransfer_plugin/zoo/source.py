@@ -328,7 +328,7 @@ def install(
     ChromTransferError
         If there is no such model, it is damaged, or it is installed already.
     """
-    entry = get_entry(name, source if source is not None else _packaged())
+    entry = entry_at(name) or get_entry(name, source if source is not None else _packaged())
     problem = verify(entry)
     if problem:
         raise ChromTransferError(f"{entry.folder}: damaged, not installed: {problem}.")
