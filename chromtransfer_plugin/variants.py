@@ -322,12 +322,9 @@ def _repeats(genome: Genome, chrom: str, at: int, unit: str, backwards: bool) ->
 
 
 def _reaches_off(table: pd.DataFrame, lengths: NDArray[np.int64], width: int) -> NDArray[np.bool_]:
-    start = table["start"].to_numpy()
     old, new = table["old"].str.len().to_numpy(), table["new"].str.len().to_numpy()
     ref, alt = (window_starts(table, allele, width) for allele in ("ref", "alt"))
-    # A window that ends inside a long insertion needs nothing of the genome behind it.
-    behind = np.where(alt + width > start + new, alt + width - new + old, 0)
-    return (ref < 0) | (ref + width > lengths) | (alt < 0) | (behind > lengths)
+    return (ref < 0) | (ref + width > lengths) | (alt < 0) | (alt + width - new + old > lengths)
 
 
 def _finish(path: str | Path, table: pd.DataFrame, reasons: NDArray[Any]) -> Variants:

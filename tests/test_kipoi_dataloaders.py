@@ -125,6 +125,14 @@ def test_labels_become_targets_of_the_rows_that_are_kept(labelled, genome, argum
     np.testing.assert_array_equal(targets, batch["targets"])
 
 
+def test_rows_that_lack_a_column_of_numbers_are_left_out(folder, genome):
+    path = folder / "ragged.bed"
+    path.write_text("chr1\t1000\t1600\ta\t1\nchr1\t2000\t2600\ta\t2\t3\n")
+    loader = make_loader(path, genome, target_columns="5,6").load_all()
+    assert loader["metadata"]["source_line"].tolist() == [2]
+    np.testing.assert_array_equal(loader["targets"], [[2, 3]])
+
+
 def test_labels_of_the_papers_csv(folder, genome):
     path = folder / "paper.csv"
     path.write_text("chr1:1000-1600,HEPG2\nchr1:2000-2600,0\n")

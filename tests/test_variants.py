@@ -326,6 +326,11 @@ def test_each_window_must_fit_with_the_flanks_it_really_needs(tmp_path):
     assert decode(alt[0]) == "A" * 60 + "G" * 60
     with pytest.raises(ChromTransferError, match=r"1 x window reaches off the contig, first in record 1"):
         read_variants(deletion, genome, 121)
+    mirrored = write_genome(tmp_path / "m.fa", chr1="A" * 60 + "C" * 20 + "G" * 120)
+    deletion = write_vcf(tmp_path / "d.vcf", [(60, "A" + "C" * 20, "A")])
+    assert decode(windows(mirrored, deletion, 121)[2][0]) == "A" * 60 + "G" * 61
+    with pytest.raises(ChromTransferError, match=r"window reaches off the contig"):
+        read_variants(deletion, mirrored, 122)
     # The alternative window lies inside the insertion, but the reference window is 1 bp short on the right.
     insertion = write_vcf(tmp_path / "i.vcf", [(140, "C", "C" + "ACGT" * 100)])
     _, ref, alt = windows(genome, insertion, 120)
