@@ -228,7 +228,9 @@ def _read(path: Path) -> pd.DataFrame:
             "optionally `bgzip` on the result."
         ) from None
     except (OSError, ValueError) as error:
-        what = getattr(error, "strerror", None) or error
+        # pysam cannot close a damaged file either; what it said first is the reason.
+        reason = error.__context__ if isinstance(error.__context__, OSError) else error
+        what = getattr(reason, "strerror", None) or reason
         if not number:
             raise ChromTransferError(
                 f"{path}: is not a readable VCF or BCF file ({what}). Expected a first line ##fileformat=VCF..., a "
