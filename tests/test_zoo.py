@@ -316,6 +316,17 @@ def test_card_tells_what_the_record_says():
     assert card_text("ChromTransfer/K562", Card.model_validate_json(card.model_dump_json())) == text
 
 
+def test_windows_of_an_ensemble():
+    records = [{"train_windows": n, "validation_windows": 500} for n in (1000, 1000, 1001)]
+    card = make_card(members=3, training={"members": records})
+    line = "| Windows | each network: trained on 1,000, validated on 500; or trained on 1,001, validated on 500 |"
+    assert line in card_text("G/m", card).splitlines()
+    card.training["train_windows"] = 1500
+    assert "| Windows | trained on 1,500 |" in card_text("G/m", card).splitlines()
+    card.training["members"] = ["runs/a", 3]
+    assert "| Windows | trained on 1,500 |" in card_text("G/m", card).splitlines()
+
+
 def test_card_without_a_record_says_so():
     text = card_text("G/m", make_card())
     assert "None are recorded for this model." in text
@@ -361,13 +372,17 @@ def test_readme_is_the_card(source):
 def test_overview(source):
     edit_card(source / GROUP / "K562", scores=SCORES, train_windows=5024)
     per_output = {name: {"auroc": value} for name, value in (("HEPG2", 0.5), ("K562", 0.75))}
-    edit_card(source / GROUP / "MCF7", scores={"test": per_output, "train": {"auroc": 1.0}})
+    edit_card(
+        source / GROUP / "MCF7",
+        members=[{"train_windows": 800}, {"train_windows": 801}],
+        scores={"test": per_output, "train": {"auroc": 1.0}},
+    )
     break_weights(source / "tiny")
     (source / GROUP / "short" / "card.json").write_text("{")
     rows = {row["name"]: row for row in overview(source)}
     k562, mcf7 = rows[f"{GROUP}/K562"], rows[f"{GROUP}/MCF7"]
     assert (k562["auroc"], k562["windows"], k562["license"]) == (0.91234, 5024, "CC0-1.0")
-    assert (mcf7["auroc"], mcf7["windows"], mcf7["members"]) == (0.625, None, 2)
+    assert (mcf7["auroc"], mcf7["windows"], mcf7["members"]) == (0.625, 800, 2)
     assert rows[f"{GROUP}/multiclass"]["outputs"] == list(CLASSES)
     assert rows[f"{GROUP}/pretrained"]["network"] == "motifs"
     assert "SHA-256" in rows["tiny"]["problem"]
@@ -376,7 +391,18 @@ def test_overview(source):
     assert lines[0] == [str(source)]
     assert lines[1] == ["model", "outputs", "network", "windows", "AUROC", "licence", "MB"]
     assert [f"{GROUP}/K562", "K562", "residual", "5,024", "0.912", "CC0-1.0", "0.1"] in lines
-    assert [f"{GROUP}/MCF7", "HEPG2,", "K562", "residual", "x", "2", "0.625", "CC0-1.0", "0.1"] in lines
+    assert [
+        f"{GROUP}/MCF7",
+        "HEPG2,",
+        "K562",
+        "residual",
+        "x",
+        "2",
+        "800",
+        "0.625",
+        "CC0-1.0",
+        "0.1",
+    ] in lines
     assert lines[7][:2] == ["tiny", "(damaged)"]
     assert lines[5][:2] != lines[6][:2] == [f"{GROUP}/short", "damaged"]
 

@@ -182,7 +182,7 @@ def _scores(card: Card) -> str:
         )
     return _table(
         (
-            "windows of",
+            "set",
             "output",
             "windows",
             "positive",
@@ -223,9 +223,23 @@ def _facts(card: Card) -> list[tuple[str, str]]:
 
 def window_text(card: Card) -> str:
     """Say on how many windows a model was trained and validated; empty if the card does not."""
+    own = _windows(card.training)
+    if own or card.members == 1:
+        return own
+    each = dict.fromkeys(filter(None, map(_windows, member_records(card))))
+    return "each network: " + "; or ".join(each) if each else ""
+
+
+def member_records(card: Card) -> list[Mapping[str, Any]]:
+    """Give the run records of an ensemble's networks, as far as the card has them."""
+    members = card.training.get("members")
+    return [one for one in members if isinstance(one, Mapping)] if isinstance(members, list) else []
+
+
+def _windows(record: Mapping[str, Any]) -> str:
     parts = []
     for split, verb in (("train", "trained"), ("validation", "validated")):
-        n, positives = (card.training.get(f"{split}_{key}") for key in ("windows", "positives"))
+        n, positives = (record.get(f"{split}_{key}") for key in ("windows", "positives"))
         if isinstance(n, int):
             some = f" ({positives:,} positive)" if isinstance(positives, int) else ""
             parts.append(f"{verb} on {n:,}{some}")

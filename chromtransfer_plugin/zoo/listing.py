@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from chromtransfer_plugin.zoo.card import printable, scores
+from chromtransfer_plugin.zoo.card import member_records, printable, scores
 from chromtransfer_plugin.zoo.source import ZooEntry, existing_source, search_path, verify
 
 _MOST_OUTPUTS = 3  # named in the table
@@ -25,7 +25,8 @@ def overview(source: str | Path | None = None) -> list[dict[str, Any]]:
     list of dict
         ``source``, ``name``, ``folder``, ``bytes`` and ``problem`` (empty: none, and the weights fit their SHA-256);
         of a model whose card can be read also ``outputs`` (list), ``activation``, ``network``, ``members``,
-        ``windows`` (trained on; None if not recorded), ``auroc`` (mean over the outputs of the first split; None) and
+        ``windows`` (trained on; of the first network if only the records of an ensemble's networks say so; None if not
+        recorded), ``auroc`` (mean over the outputs of the first split; None) and
         ``license``.
 
     Raises
@@ -48,13 +49,13 @@ def _describe(source: Path, entry: ZooEntry) -> dict[str, Any]:
     card = entry.card
     if card is None:
         return row
-    windows = card.training.get("train_windows")
+    counts = [record.get("train_windows") for record in (card.training, *member_records(card))]
     return row | {
         "outputs": list(card.outputs),
         "activation": card.activation,
         "network": card.architecture.trunk,
         "members": card.members,
-        "windows": windows if isinstance(windows, int) else None,
+        "windows": next((n for n in counts if isinstance(n, int)), None),
         "auroc": _mean_auroc(entry),
         "license": card.license,
     }
