@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import os
 import shutil
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from chromtransfer_plugin.checkpoint import CARD, WEIGHTS, Card, load_model, read_card, sha256
+from chromtransfer_plugin.checkpoint import CARD, WEIGHTS, Card, read_card, sha256
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.files import atomic_folder, cache_folder, make_folder
 from chromtransfer_plugin.friendly import ChromTransferWarning
@@ -100,6 +101,8 @@ class ZooSource:
         """List every model, damaged ones too, by group and in the order of its table."""
         found: list[ZooEntry] = []
         for folder in _subfolders(self.path):
+            if not os.access(folder, os.R_OK | os.X_OK):
+                raise ChromTransferError(f"{folder}: this folder may not be read.")
             if (folder / CARD).is_file() or (folder / DESCRIPTION).is_file():
                 found.append(_read(folder.name, folder, grouped=False))
             else:
@@ -270,7 +273,9 @@ def _read(name: str, folder: Path, grouped: bool) -> ZooEntry:
         if missing:
             problem = f"{', '.join(missing)} missing"
     except ChromTransferError as error:
-        problem = "card.json missing" if not (folder / CARD).is_file() else str(error)
+        problem = f"{CARD} missing" if not (folder / CARD).is_file() else str(error)
+    except RecursionError:
+        problem = f"{folder / CARD}: is nested too deeply"
     return ZooEntry(name, folder, card, problem)
 
 
@@ -294,7 +299,11 @@ def verify(entry: ZooEntry) -> str:
         return entry.problem
     if not entry.card.weights_sha256:
         return "the card has no SHA-256 of the weights"
-    if sha256(entry.folder / WEIGHTS) != entry.card.weights_sha256:
+    try:
+        digest = sha256(entry.folder / WEIGHTS)
+    except OSError as error:
+        return f"the weights cannot be read ({error.strerror})"
+    if digest != entry.card.weights_sha256:
         return "SHA-256 of the weights differs from the card's: truncated or changed"
     return ""
 
@@ -304,8 +313,8 @@ def install(
 ) -> Path:
     """Copy a model to the installed ones.
 
-    The copy appears when it is complete, its weights fit their SHA-256 and it could be loaded. The expectation is
-    computed anew where the group has other example windows already.
+    The copy appears when it is complete, its weights fit their SHA-256, it could be loaded and gave the probabilities
+    that it came with. Those are computed anew where the group has other example windows already.
 
     Parameters
     ----------
@@ -328,6 +337,8 @@ def install(
     ChromTransferError
         If there is no such model, it is damaged, or it is installed already.
     """
+    from chromtransfer_plugin.zoo.share import check_works
+
     entry = entry_at(name) or get_entry(name, source if source is not None else _packaged())
     problem = verify(entry)
     if problem:
@@ -345,7 +356,10 @@ def install(
             copy = new / path.relative_to(entry.folder)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
-        load_model(new)
+        try:
+            check_works(new, entry.card.weights_sha256 if entry.card is not None else "")
+        except ChromTransferError as error:
+            raise ChromTransferError(str(error).replace(str(new), str(entry.folder))) from error
     if entry.group:
         _complete_group(entry, root)
     return target
