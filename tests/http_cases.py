@@ -30,6 +30,8 @@ class Page:
     cut_after: list[int | None] = field(default_factory=list)  # bytes of the body, then the connection ends
     stall: list[float | None] = field(default_factory=list)  # seconds of silence in the middle of the body
     claimed_length: int | None = None
+    range_starts: int | None = None  # where a range begins, whatever was asked for
+    endless: bool = False  # the content again and again, 100 MB of it, with or without a claimed length
     redirect: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
     before: Callable[[Page, int], None] | None = None  # gets the page and the number of the request
@@ -84,6 +86,8 @@ class _Handler(BaseHTTPRequestHandler):
         unchanged = self.headers.get("If-Range", page.etag) in (page.etag, page.modified)
         if page.ranges and asked and unchanged:
             start = int(asked.removeprefix("bytes=").rstrip("-"))
+            if page.range_starts is not None:
+                start = page.range_starts
             if start >= len(content):
                 self._answer(416, b"", {"Content-Range": f"bytes */{len(content)}"})
                 return
@@ -91,6 +95,9 @@ class _Handler(BaseHTTPRequestHandler):
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
         body = content[start:]
         cut, stall = _next(page.cut_after), _next(page.stall)
+        if page.endless:
+            self._pour(page, headers)
+            return
         self._head(status, page.claimed_length if page.claimed_length is not None else len(body), headers)
         half = len(body) // 2 if stall else 0
         self.wfile.write(body[:half])
@@ -100,6 +107,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body[half : cut if cut is not None else len(body)])
         if cut is not None or page.claimed_length is not None:
             self.close_connection = True
+
+    def _pour(self, page: Page, headers: dict[str, str]) -> None:
+        self.send_response(200)
+        if page.claimed_length is not None:
+            headers["Content-Length"] = str(page.claimed_length)
+        for name, value in {**headers, "Connection": "close"}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.close_connection = True
+        while self.server.poured < 100_000_000:
+            self.wfile.write(page.content)
+            self.server.poured += len(page.content)
 
     def do_PUT(self) -> None:
         server = self.server
@@ -148,6 +167,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.pages: dict[str, Page] = {}
         self.requests: list[Request] = []
+        self.poured = 0
         self.put_statuses: dict[str, list[int | None]] = {}
         self.before_put: Callable[[str], None] | None = None
         self.folders: set[str] | None = None  # that PUT may write to; None: any

@@ -168,6 +168,28 @@ def test_a_file_that_changed_in_between_is_taken_from_the_start(server, get, eta
     assert server.ranges()[:2] == [None, "bytes=3000-"]
 
 
+def test_a_weak_etag_is_compared_where_no_digest_is_known(server, get):
+    """Without If-Range the server answers with the rest of another file: only its ETag tells."""
+
+    def change(page, number):
+        if number == 2:
+            page.content, page.etag = CONTENT[::-1], 'W/"two"'
+
+    date = "Wed, 21 Oct 2015 07:28:00 GMT"
+    url = server.add("/file.bin", CONTENT, etag='W/"one"', modified=date, cut_after=[3_000], before=change)
+    get(url, Expected(size=len(CONTENT)))
+    assert get.target.read_bytes() == CONTENT[::-1]
+    assert server.ranges() == [None, "bytes=3000-", None]
+
+
+@pytest.mark.parametrize("start", [0, 2_000, 4_000])
+def test_another_range_than_asked_for_is_not_appended(server, get, start):
+    url = server.add("/file.bin", CONTENT, cut_after=[3_000], range_starts=start)
+    get(url, Expected())
+    assert get.target.read_bytes() == CONTENT
+    assert server.ranges() == [None, "bytes=3000-", None]
+
+
 def test_a_file_that_became_shorter_is_taken_from_the_start(server, get):
     def change(page, number):
         if number == 2:
@@ -338,6 +360,15 @@ def test_a_length_that_is_too_short_is_the_wrong_file(server, get):
 def test_too_large_by_its_own_account_is_not_read(server, get):
     refused("more than 1,000,000 bytes", get, server.add("/file.bin", CONTENT), max_bytes=1_000_000)
     assert get.left() == []
+
+
+@pytest.mark.parametrize("claimed", [None, 10**9])
+def test_an_endless_answer_is_left(server, get, claimed):
+    url = server.add("/file.bin", CONTENT, endless=True, claimed_length=claimed)
+    refused("more than 1,500,000 bytes", get, url, max_bytes=1_500_000)
+    assert get.left() == []
+    # What is under way in buffers, but not the 1.5 MB that could have been written.
+    assert server.poured < (60_000_000 if claimed is None else 10_000_000)
 
 
 def test_too_large_after_unpacking_is_stopped(server, get):

@@ -122,7 +122,6 @@ class HubRemote:
                 revision=BRANCH,
                 parent_commit=version,
             )
-        self._waiting.clear()
 
     def _address(self, path: str, revision: str) -> str:
         return f"{self.endpoint}/{self.repository}/resolve/{revision}/{quote(path)}"
