@@ -252,13 +252,13 @@ def test_a_width_cuts_the_middle_out_of_a_record(world, tmp_path):  # noqa: F811
     text = world.text["chr2"]
     records = [("chr2:100-700", text[100:700]), ("chr2:100-701(-)", text[100:701]), ("short", text[:99])]
     fasta = write_fasta(tmp_path / "a.fa", records)
-    predict_file(world.binary, tmp_path / "o.tsv", fasta=fasta, width=101, device="cpu")
+    predict_file(world.binary, tmp_path / "o.tsv", fasta=fasta, width=100, device="cpu")
     rows = read_table(tmp_path / "o.tsv")
-    wanted = expected(world.binary, [text[350:451], text[350:451]])
+    wanted = expected(world.binary, [text[350:450], text[350:450]])
     np.testing.assert_allclose(numbers(rows, "K562")[:2], wanted, atol=1e-5)
-    # The second runs from its end, 701, so its bases 250 to 351 are 350 to 451 from there.
+    # The second runs from its end, 701: its bases 250 to 350 lie at 351 to 451.
     assert [(row["start"], row["end"], row["status"]) for row in rows] == [
-        ("350", "451", "ok"), ("350", "451", "ok"), ("", "", "shorter than the width"),
+        ("350", "450", "ok"), ("351", "451", "ok"), ("", "", "shorter than the width"),
     ]  # fmt: skip
 
 
