@@ -358,7 +358,9 @@ def test_a_length_that_is_too_short_is_the_wrong_file(server, get):
 
 
 def test_too_large_by_its_own_account_is_not_read(server, get):
-    refused("more than 1,000,000 bytes", get, server.add("/file.bin", CONTENT), max_bytes=1_000_000)
+    url = server.add("/file.bin", CONTENT[:1000], claimed_length=2_000_000)
+    refused("more than 1,000,000 bytes", get, url, max_bytes=1_000_000)
+    assert len(server.requests) == 1
     assert get.left() == []
 
 
