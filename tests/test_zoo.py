@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.kipoi.group import add_to_group, register
 from chromtransfer_plugin.zoo import source as source_module
 from chromtransfer_plugin.zoo.card import card_text, scores
-from chromtransfer_plugin.zoo.check import check_entry, check_models
+from chromtransfer_plugin.zoo.check import CHECKS, check_entry, check_models
 from chromtransfer_plugin.zoo.listing import overview, overview_text
 from chromtransfer_plugin.zoo.source import (
     ZooSource,
@@ -407,6 +408,23 @@ def test_overview(source):
     ] in lines
     assert lines[7][:2] == ["tiny", "(damaged)"]
     assert lines[5][:2] != lines[6][:2] == [f"{GROUP}/short", "damaged"]
+
+
+# --- docs ------------------------------------------------------------------------------------------------
+
+
+def test_the_documentation_says_what_is(tmp_path, monkeypatch, capsys):
+    text = (REPOSITORY.parent / "docs" / "zoo.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    make_checkpoint(tmp_path / "runs" / "mine" / "best_model")
+    lines = re.search(r"```python\n(.*?)```", text, re.S)[1].strip().splitlines()
+    names: dict = {}
+    exec("\n".join(lines[:-2]), names)
+    assert eval(lines[-2], names) == ["ChromTransfer/mine"]
+    assert eval(lines[-1], names) is True
+    assert set(re.findall(r"`zoo (\w+)", text)) == set(main.commands["zoo"].commands)
+    checks = re.findall(r"^\| `(\w+)` \|", text, re.M)
+    assert tuple(checks) == CHECKS
 
 
 # --- the command -----------------------------------------------------------------------------------------
