@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 
 import numpy as np
@@ -24,6 +25,7 @@ from chromtransfer_plugin.cli import main
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.prediction import engine, predict_file, run
 from chromtransfer_plugin.prediction.bigwig import mean_coverage
+from chromtransfer_plugin.prediction.outputs import lines_of
 
 MULTI = [f"multi.{line}" for line in LINES]
 GOOD = [row for row, (_, window) in enumerate(ROWS) if window]
@@ -167,6 +169,25 @@ def test_the_table_of_the_original(world, tmp_path):  # noqa: F811
         predicted(world, tmp_path / "x.csv", [f"other={world.binary}"], format="original")
     with pytest.raises(ChromTransferError, match="'K562' has 3 outputs"):
         predicted(world, tmp_path / "x.csv", [f"K562={world.multi}"], format="original")
+
+
+def test_text_reads_back_as_it_was():
+    table = pd.DataFrame(
+        {
+            "name": pd.Series(["a", 'say "x"', "b,c", "d\te", "", "é"], dtype="str"),
+            "start": pd.Series([1, None, -3, 4, 10**17, 0], dtype="Int64"),
+            "p": np.array([1 / 3, 1e-9, np.nan, 1, 0, 0.1], dtype=np.float32),
+        }
+    )
+    for separator in (",", "\t"):
+        text = lines_of(table, separator)
+        found = pd.read_csv(
+            io.BytesIO(text), sep=separator, header=None, names=list(table), keep_default_na=False,
+            na_values={"start": [""], "p": [""]}, dtype={"name": "str", "start": "Int64", "p": np.float32},
+        )  # fmt: skip
+        pd.testing.assert_frame_equal(found, table)
+    assert lines_of(table.iloc[1:2], None) == b'say "x"\t\t1e-9\n'
+    assert lines_of(table.iloc[:0], None) == b""
 
 
 # --- independence of neighbours, batches and blocks ------------------------------------------------------

@@ -267,8 +267,9 @@ def lines_of(table: pd.DataFrame, separator: str | None) -> bytes:
         text = pc.fill_null(pc.cast(values, pa.string()), "")
         if separator is not None and pa.types.is_large_string(values.type) | pa.types.is_string(values.type):
             special = pc.match_substring_regex(text, f'["\\r\\n{separator}]')
-            quoted = pc.binary_join_element_wise('"', pc.replace_substring(text, '"', '""'), '"', "")
-            text = pc.if_else(special, quoted, text)
+            if pc.any(special).as_py():
+                quoted = pc.binary_join_element_wise('"', pc.replace_substring(text, '"', '""'), '"', "")
+                text = pc.if_else(special, quoted, text)
         columns.append(text)
     lines = pc.binary_join_element_wise(*columns, separator or "\t")
     return ("\n".join(lines.to_pylist()) + "\n").encode()
