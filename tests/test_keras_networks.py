@@ -257,6 +257,14 @@ def test_other_networks(tmp_path, edit, message):
     refuse(tmp_path / "config.json", tmp_path, message)
 
 
+def test_convolution_that_is_its_own_shortcut(tmp_path):
+    model = build(wide=2)
+    feed("add", "dropout_2", "dropout_1")(model.config)
+    for name in ("conv1d_3", "batch_normalization_3", "dropout_3"):
+        bypass(name)(model.config)
+    refuse(write(tmp_path / "some.h5", model), tmp_path, "at layer 'conv1d_1': plays two parts of it")
+
+
 def test_head_with_batch_norm_in_one_layer_only(tmp_path):
     model = build(wide=2, head_bn=True)
     bypass("batch_normalization_21")(model.config)

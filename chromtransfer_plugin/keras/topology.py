@@ -192,6 +192,9 @@ def match(graph: Graph) -> Blueprint:
 def _architecture(graph: Graph, trunk: dict[str, Unit], head: list[Unit]) -> tuple[Architecture, list[str]]:
     """Give our description of a graph of the right shape, after a check of all sizes."""
     layers = graph.layers
+    parts = Counter(unit.weights for unit in (*trunk.values(), *head))
+    if shared := [name for name, n in parts.items() if n > 1]:
+        raise _OtherError(f"at layer {shown(shared[0])}: plays two parts of it")
     wide, narrow = layers[trunk["stem"].weights].size, layers[trunk["reduce.a"].weights].size
     for part, unit in trunk.items():
         layer, (kernel, size) = layers[unit.weights], _conv(part, wide, narrow)
