@@ -45,6 +45,7 @@ class _Width(click.ParamType):
 )
 @click.option(
     "--width",
+    metavar="BP|native",
     type=_Width(),
     help="Window around each centre, or 'native' for each row's own length [default: the models' window; native "
     "for --fasta and the original's forms].",
