@@ -87,7 +87,7 @@ def download(
         return False
     make_folder(target.parent)
     part = _Part(target)
-    with part.locked(), _room(target), open_session(token) as session:
+    with _disk_errors(target), part.locked(), open_session(token) as session:
         continued = _fill(session, url, part, max_bytes, patience or Patience())
         why = refusal(part.path, expected, inspect)
         if why and continued:  # the older bytes may be at fault: once more, all of it
@@ -126,16 +126,14 @@ def copy_verified(
 
 
 @contextlib.contextmanager
-def _room(target: Path) -> Iterator[None]:
+def _disk_errors(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        advice = "Choose another folder (--out)."
         if error.errno in _NO_ROOM:
-            raise ChromTransferError(
-                f"{target}: no room left on the disk ({error.strerror}). Free some space and run again, which goes on "
-                "where this stopped, or choose another folder (--out)."
-            ) from error
-        raise
+            advice = "Free some space and run again, which goes on where this stopped, or choose another folder (--out)."
+        raise ChromTransferError(f"{target}: cannot be written ({error.strerror}). {advice}") from error
 
 
 class _Part:

@@ -113,7 +113,12 @@ def refusal(path: Path, expected: Expected, inspect: Inspect | None = None) -> s
 def is_there(target: Path, expected: Expected, inspect: Inspect | None = None) -> bool:
     """Whether a file exists and is the expected one; False if nothing is expected of it."""
     known = str(expected) != "" or inspect is not None
-    return known and target.is_file() and refusal(target, expected, inspect) is None
+    try:
+        return known and target.is_file() and refusal(target, expected, inspect) is None
+    except OSError as error:
+        raise ChromTransferError(
+            f"{target}: cannot be read ({error.strerror}). Change its permissions or remove it."
+        ) from error
 
 
 def record_path(path: Path) -> Path:

@@ -472,6 +472,42 @@ def test_a_folder_that_cannot_be_written_to(server, tmp_path):
     assert server.requests == []
 
 
+def test_a_target_that_is_a_folder(server, get):
+    get.target.mkdir(parents=True)
+    refused("cannot be written", get, server.add("/file.bin", CONTENT))
+    assert get.target.is_dir()
+
+
+def test_a_full_disk_keeps_what_is_there(server, get, monkeypatch):
+    import errno
+    import io
+
+    from chromtransfer_plugin import download as module
+
+    class Full(io.FileIO):
+        def write(self, data):
+            if self.tell() > 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(data)
+
+    url = server.add("/file.bin", CONTENT)
+    usual = module.Path.open
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            module.Path,
+            "open",
+            lambda path, mode="r", *a, **k: (
+                Full(path, "a") if mode == "ab" and server.requests else usual(path, mode, *a, **k)
+            ),
+        )
+        refused("No space left .* Free some space", get, url)
+    kept = get.part.stat().st_size
+    assert 0 < kept < len(CONTENT)
+    get(url)
+    assert server.ranges() == [None, f"bytes={kept}-"]
+    assert get.target.read_bytes() == CONTENT
+
+
 def test_read_text(server):
     url = server.add("/text", "größer\n".encode())
     assert read_text(url, 100, QUICK) == ("größer\n", '"one"')

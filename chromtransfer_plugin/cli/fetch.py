@@ -53,7 +53,7 @@ def _run(what: str, **options: Any) -> None:
 @_options
 @_only
 def published(**options: Any) -> None:
-    """Get the paper's Keras models (.h5), for `chromtransfer import-keras`.
+    """Get the paper's Keras models (.h5), for `chromtransfer import-keras FOLDER --out models`.
 
     Names: pretrained, multiclass and the cell lines A549, GM12878, HCT116, HEPG2, K562, MCF7.
     """
