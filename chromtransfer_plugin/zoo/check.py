@@ -144,5 +144,5 @@ def checks_text(tests: Sequence[ModelTest]) -> str:
     rows = [("model", *CHECKS), *((test.name, *test.outcome.values()) for test in tests)]
     remarks = [f"  {test.name}: {remark}" for test in tests for remark in test.remarks]
     failed = sum(not test.passed for test in tests)
-    verdict = f"{failed} of {len(tests)} models FAILED" if failed else f"{len(tests)} models passed"
+    verdict = f"{failed or len(tests)} of {len(tests)} models {'FAILED' if failed else 'passed'}"
     return printable("\n".join([aligned(rows), *remarks, verdict]))

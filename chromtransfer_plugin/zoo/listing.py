@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from chromtransfer_plugin.zoo.card import member_records, printable, scores
 from chromtransfer_plugin.zoo.source import ZooEntry, existing_source, search_path, verify
 
 _MOST_OUTPUTS = 3  # named in the table
+_LICENCE = 24  # characters of it in the table
 
 
 def overview(source: str | Path | None = None) -> list[dict[str, Any]]:
@@ -93,7 +95,7 @@ def _line(row: dict[str, Any]) -> tuple[str, ...]:
         row["network"] + (f" x {members}" if members > 1 else ""),
         "" if row["windows"] is None else f"{row['windows']:,}",
         "" if row["auroc"] is None else f"{row['auroc']:.3f}",
-        row["license"],
+        textwrap.shorten(row["license"], _LICENCE, placeholder=" ..."),
         size,
     )
 
