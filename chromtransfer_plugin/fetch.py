@@ -162,6 +162,10 @@ def fetch(
         raise ChromTransferError(
             f"fetch {what}: sha256={sha256!r}: expected 64 hexadecimal digits, for hg38 or jaspar."
         )
+    if only and what in (HG38, JASPAR):
+        raise ChromTransferError(
+            f"fetch {what}: only={list(only)}: this is one file, there is nothing to choose."
+        )
     place = _Place(
         _base(url or SERVERS[what]),
         Path(out).expanduser() if out is not None else cache_folder() / what,
@@ -296,11 +300,13 @@ def check_jaspar(path: Path) -> None:
     """
     from chromtransfer_plugin.motifs import read_motifs
 
-    found = {name.split()[0]: matrix for name, matrix in read_motifs(path).items()}
-    known = {name.split()[0]: matrix for name, matrix in read_motifs(JASPAR_RELEASE).items()}
-    if odd := sorted(found.keys() ^ known.keys()):
+    read = read_motifs(path)
+    found = {name.partition(" ")[0]: matrix for name, matrix in read.items()}
+    known = {name.partition(" ")[0]: matrix for name, matrix in read_motifs(JASPAR_RELEASE).items()}
+    if len(read) != len(known) or found.keys() != known.keys():
+        odd = min(found.keys() ^ known.keys(), default="one that is there twice")
         raise ChromTransferError(
-            f"{len(found)} motifs, {JASPAR_RELEASE} has {len(known)}; the first in only one of them is {odd[0]}."
+            f"{len(read)} motifs, {JASPAR_RELEASE} has {len(known)}; the first that differs is {odd}."
         )
     for name, matrix in known.items():
         if found[name].shape != matrix.shape or abs(found[name] - matrix).max() > _ROUNDING:
@@ -317,9 +323,8 @@ def _fetch_hg38(place: _Place, pin: str | None) -> Fetched:
     if record and is_there(target, Expected(size=record["size"], sha256=record["sha256"])):
         return Fetched(HG38, target, False, by)
     _may_fetch(place, target, HG38_PACKED, by)
-    packed = (
-        place.folder / f".{HG38_PACKED}"
-    )  # removed in the end: not a name that the user's own file may have
+    # Removed in the end, so not under a name that a file of the user's own may have.
+    packed = place.folder / f".{HG38_PACKED}"
     expected, by = (
         (Expected(sha256=pin), f"SHA-256 {pin.lower()}") if pin is not None else _published_md5(place)
     )

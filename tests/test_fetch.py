@@ -179,6 +179,7 @@ def test_a_verified_pointer_is_named(server, monkeypatch, cache):
         ({"what": "published", "url": "file:///tmp"}, "expected a URL like"),
         ({"what": "published", "url": "no/such/folder"}, "neither a URL .* nor an existing folder"),
         ({"what": "published", "sha256": "a" * 64}, "for hg38 or jaspar"),
+        ({"what": "hg38", "only": ["chr1"]}, "nothing to choose"),
         ({"what": "hg38", "sha256": "abc"}, "expected 64 hexadecimal digits"),
     ],
 )
@@ -300,6 +301,15 @@ def test_unpacking_is_bounded(tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["a.gz"]
 
 
+def test_hg38_killed_while_unpacking_is_not_downloaded_again(server, genome, cache):
+    (cache / "hg38").mkdir(parents=True)
+    (cache / "hg38/.hg38.fa.gz").write_bytes(genome)
+    (result,) = get("hg38", server.url)
+    assert result.path.read_bytes() == FASTA
+    assert [request.path for request in server.requests] == ["/md5sum.txt"]
+    assert sorted(files(cache)) == ["hg38/hg38.fa", "hg38/hg38.fa.verified.json"]
+
+
 def test_hg38_from_a_folder(tmp_path, genome, cache, server):
     (tmp_path / "mirror").mkdir()
     (tmp_path / "mirror/hg38.fa.gz").write_bytes(genome)
@@ -337,6 +347,7 @@ def test_jaspar_is_compared_with_the_release_we_ship(server, motifs, cache):
     for wrong, message in (
         ({**motifs, name: changed}, f"matrix of {name.split()[0]} is not"),
         ({**motifs, name: motifs[name][1:]}, f"matrix of {name.split()[0]} is not"),
+        ({**motifs, f"{name} again": motifs[name]}, "880 motifs, JASPAR2024 has 879; .* twice"),
         ({k: v for k, v in motifs.items() if k != name}, f"878 motifs, JASPAR2024 has 879; .* {name.split()[0]}"),
     ):  # fmt: skip
         server.pages[path].content = meme(wrong)
