@@ -356,6 +356,10 @@ def test_groups_that_are_none_are_refused(checkpoint, exported, tmp_path):
     assert digests(copy) == digests(exported)
     with pytest.raises(ChromTransferError, match="need the genome"):
         add_to_group(checkpoint, "m", tmp_path, intervals=tmp_path / "x.bed")
+    make_genome(tmp_path / "g.fa")
+    with pytest.raises(ChromTransferError, match=r"x.bed: no such file"):
+        add_to_group(checkpoint, "m", tmp_path, genome=tmp_path / "g.fa", intervals=tmp_path / "x.bed")
+    assert not (tmp_path / GROUP).exists()
     (tmp_path / "file").write_text("")
     with pytest.raises(ChromTransferError, match="cannot create"):
         add_to_group(checkpoint, "m", tmp_path / "file")

@@ -13,6 +13,7 @@ needed for any of it.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -280,9 +281,14 @@ def _examples(
     """Give the example sequences of a group (n, length); make them for at least the usual window if there are none."""
     target = folder / EXAMPLES
     if not target.is_dir():
-        with atomic_folder(target) as new:
-            new.rmdir()
-            write_example(new, max(window, WINDOW), genome, intervals, seed)
+        try:
+            with atomic_folder(target) as new:
+                new.rmdir()
+                write_example(new, max(window, WINDOW), genome, intervals, seed)
+        except ChromTransferError:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # a new group that came to nothing; one that holds something stays
+            raise
     return read_example(target)
 
 
