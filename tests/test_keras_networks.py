@@ -257,6 +257,15 @@ def test_other_networks(tmp_path, edit, message):
     refuse(tmp_path / "config.json", tmp_path, message)
 
 
+def test_layer_beside_the_network(tmp_path):
+    model = build(wide=2)
+    source = layer(model.config, "dense")
+    aside = {**source, "name": "aside", "config": {**source["config"], "name": "aside"}}
+    model.config["layers"].append(aside)
+    model.values["aside"] = model.values["dense"]
+    refuse(write(tmp_path / "some.h5", model), tmp_path, "at layer 'aside': not part of it")
+
+
 def test_convolution_that_is_its_own_shortcut(tmp_path):
     model = build(wide=2)
     feed("add", "dropout_2", "dropout_1")(model.config)
