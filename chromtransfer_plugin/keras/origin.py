@@ -98,8 +98,18 @@ def card_of(
     outputs: Sequence[str] | None,
     license: str | None,
 ) -> Card:
-    """Write the card of an imported model."""
+    """Write the card of an imported model.
+
+    Raises
+    ------
+    ChromTransferError
+        If another licence is claimed for a published file, or the names of the outputs do not fit.
+    """
     published = source.get("published")
+    if published and license not in (None, LICENSE):
+        raise ChromTransferError(
+            f"is the published {published}, under {LICENSE}: its licence cannot be '{license}'."
+        )
     known = model_name(published) if published else None
     trained_on = f"Not stated in the imported file {source['file']}."
     if known:
