@@ -232,7 +232,7 @@ def test_published_file_is_recognised_by_its_bytes(tmp_path, monkeypatch):
     assert found.card.source["published"] == origin
     assert found.card.source["commit"] == "52167ab1da41331660f03fdcb977e0ce4e1b57eb"
     assert "fine-tuned on MCF7" in found.card.trained_on
-    with pytest.raises(ChromTransferError, match="under GPL-3.0-only: its licence cannot be 'MIT'"):
+    with pytest.raises(ChromTransferError, match=r"under GPL-3\.0-only: its licence cannot be 'MIT'"):
         read_keras(path, license="MIT")
 
 
