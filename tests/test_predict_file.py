@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from kipoi_cases import make_checkpoint
 from predict_cases import (  # noqa: F401 - world is a fixture
     LINES,
     REASONS,
@@ -148,18 +149,28 @@ def test_coverage_against_a_sum_over_bases():
 
 def test_the_table_of_the_original(world, tmp_path):  # noqa: F811
     texts = window_texts(world)
-    models = [f"MCF7={world.binary}", world.binary, f"pretrained={world.binary}"]
+    other = {
+        name: make_checkpoint(tmp_path / name, seed=seed) for seed, name in ((4, "MCF7"), (5, "pretrained"))
+    }
     messages = []
-    predicted(world, tmp_path / "o.csv", models, format="original", width=600, report=messages.append)
+    predicted(
+        world, tmp_path / "o.csv", [other["MCF7"], world.binary, other["pretrained"]], format="original", width=600,
+        report=messages.append,
+    )  # fmt: skip
     lines = (tmp_path / "o.csv").read_text().splitlines()
     assert lines[0] == ",TL_Open_Closed,K562,MCF7"
-    wanted = [format(value, ".3f") for value in expected(world.binary, texts)[:, 0]]
-    for line, (_, window), value in zip(
-        [lines[1 + row] for row in GOOD], [ROWS[row] for row in GOOD], wanted, strict=True
-    ):
-        value = str(float(value))
-        assert line == f"{window[0]}:{window[1]}-{window[2]},{value},{value},{value}"
+    columns = [expected(model, texts)[:, 0] for model in (other["pretrained"], world.binary, other["MCF7"])]
+    wanted = np.stack(columns, axis=1).astype(float)
+    assert np.abs(wanted[:, :1] - wanted[:, 1:]).max() > 0.01
+    for line, row, values in zip([lines[1 + row] for row in GOOD], GOOD, wanted, strict=True):
+        region, *cells = line.split(",")
+        chrom, start, end = ROWS[row][1]
+        assert region == f"{chrom}:{start}-{end}"
+        for cell, value in zip(cells, values, strict=True):
+            assert abs(float(cell) - value) <= 0.0005 + 1e-5
+            assert cell == str(round(float(cell), 3))
     assert lines[3] == "chr9:2-602,,,"
+    assert lines[5] == "x,,,"  # no window is meant: its name stands there
     assert any("A549, HCT116, HEPG2, GM12878" in text for text in messages)
     names = ["TL_Open_Closed", "A549", "HCT116", "HEPG2", "K562", "GM12878", "MCF7"]
     seven = [f"{name.replace('TL_Open_Closed', 'pretrained')}={world.binary}" for name in reversed(names)]
@@ -211,6 +222,16 @@ def test_lengths_are_never_padded_together(world, tmp_path, both_strands):  # no
             batch_size=batch_size,
         )  # fmt: skip
         np.testing.assert_allclose(numbers(read_table(tmp_path / "o.tsv"), "K562"), wanted, atol=1e-5)
+
+
+def test_both_strands_by_hand(world, tmp_path):  # noqa: F811
+    texts = [text.upper() for text in window_texts(world)]
+    reverse = [text[::-1].translate(str.maketrans("ACGT", "TGCA")) for text in texts]
+    logits = [np.log(p / (1 - p)) for p in (expected(world.binary, texts), expected(world.binary, reverse))]
+    assert np.abs(logits[0] - logits[1]).max() > 0.1
+    predicted(world, tmp_path / "o.tsv", world.binary, both_strands=True)
+    found = numbers(read_table(tmp_path / "o.tsv"), "K562")[GOOD]
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(-(logits[0] + logits[1]) / 2)), atol=1e-5)
 
 
 def test_blocks_change_nothing(world, values, tmp_path, monkeypatch):  # noqa: F811
