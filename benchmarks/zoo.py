@@ -17,11 +17,12 @@ import numpy as np
 import pandas as pd
 from transfer import SEED, all_lines, line_data
 
-from chromtransfer_plugin.checkpoint import Card, LoadedModel, load_model, save_model, select_outputs
+from chromtransfer_plugin.checkpoint import MEMBERS, Card, LoadedModel, load_model, save_model, select_outputs
 from chromtransfer_plugin.constants import CELL_LINES, TEST_CHROMOSOMES
-from chromtransfer_plugin.files import make_folder
+from chromtransfer_plugin.files import atomic_path, make_folder
 from chromtransfer_plugin.genome import Genome
-from chromtransfer_plugin.kipoi.group import add_to_group
+from chromtransfer_plugin.kipoi.description import EXAMPLES
+from chromtransfer_plugin.kipoi.group import GROUP, add_to_group
 from chromtransfer_plugin.metrics import auroc, average_precision, bootstrap_interval
 from chromtransfer_plugin.predict import predict_checkpoint
 from chromtransfer_plugin.regions import region_ids
@@ -40,7 +41,7 @@ ORIGIN = (
     f"over-represented; {' and '.join(TEST_CHROMOSOMES)} held out"
 )
 LIMIT = "The authors' own models were trained on 30 times as much: import their weights with `chromtransfer import-keras`."
-TEST = "given windows on chr2 and chr3"
+TEST = "given windows on chr2 and chr3, which had been looked at when the preset was chosen"
 CROSS = "locus-wise 3-fold cross-validation on the training windows"
 
 
@@ -66,7 +67,7 @@ def train_parts(data: Path, out: Path, parts: tuple[str, ...]) -> None:
     if "lines" in parts:
         train(all_lines(data), out / "lines", "best", **common)
     if "multiclass" in parts:
-        train(class_data(data), out / "multiclass", "best", **common)
+        train(class_data(data, out), out / "multiclass", "best", **common)
 
 
 def open_data(data: Path, out: Path) -> TrainingData:
@@ -75,12 +76,18 @@ def open_data(data: Path, out: Path) -> TrainingData:
     )
 
 
-def class_data(data: Path) -> TrainingData:
-    """Exclusive classes: a window open in a line, or open in none; what is closed in one line only has no class."""
-    files = [data / "regions" / part / f"{line}.csv" for line in CELL_LINES for part in ("train", "test")]
+def class_data(data: Path, out: Path) -> TrainingData:
+    """Exclusive classes: a window open in a line, or open in none. What is merely closed in a line has no class."""
+    classes = [*CELL_LINES, "Negative"]
+    if not (out / "classes.csv").exists():
+        files = [data / "regions" / part / f"{line}.csv" for line in CELL_LINES for part in ("train", "test")]
+        rows = pd.concat([pd.read_csv(file, header=None, names=["region", "label"]) for file in files])
+        rows = rows[rows["label"].isin(classes)].drop_duplicates()  # each line's file has the same negatives
+        with atomic_path(out / "classes.csv") as temporary:
+            rows.to_csv(temporary, header=False, index=False)
     return TrainingData(
-        genome=data / GENOME, regions=files, classes=[*CELL_LINES, "Negative"], folds=3, fold_by="locus"
-    )  # fmt: skip
+        genome=data / GENOME, regions=[out / "classes.csv"], classes=classes, folds=3, fold_by="locus"
+    )
 
 
 @main.command()
@@ -89,19 +96,16 @@ def class_data(data: Path) -> TrainingData:
 @click.option("--source", type=click.Path(path_type=Path), default=Path("model_zoo"))
 def add(data: Path, out: Path, source: Path) -> None:
     """Score the models and write them to the zoo."""
-    example = {"genome": data / GENOME, "intervals": data / "regions" / "test" / "MCF7.csv"}
+    example: dict[str, Any] = {"genome": data / GENOME, "intervals": data / "regions" / "test" / "MCF7.csv"}
 
     def put(name: str, loaded: LoadedModel, n: dict[str, int], scores: dict[str, Any], doc: str) -> None:
         trained_on = f"{n['windows']:,} windows, {n['positives']:,} of them open ({ORIGIN})"
-        record = {
-            **loaded.card.training,
-            "windows": n["windows"],
-            "positives": n["positives"],
-            "scores": scores,
-        }
+        record = {k: v for k, v in loaded.card.training.items() if k != MEMBERS}  # paths of this machine
+        record |= {"train_windows": n["windows"], "train_positives": n["positives"], "scores": scores}
         card = loaded.card.model_copy(update={"trained_on": trained_on, "training": record})
         folder = save_model(loaded.model, out / "entries" / name, card)
-        add_to_group(folder, name, source, doc=f"{doc} {LIMIT}", overwrite=True, **example)  # type: ignore[arg-type]
+        first = {} if (source / GROUP / EXAMPLES).exists() else example
+        add_to_group(folder, name, source, doc=f"{doc} {LIMIT}", overwrite=True, **first)
         click.echo(f"{name}: {scores}")
 
     put("pretrained", *pretrained(data, out))
@@ -163,7 +167,7 @@ def held_out(data: Path, run: Path, regions: pd.Index, column: int) -> np.ndarra
 
 
 def data_of_run(data: Path, run: Path) -> list[Any]:
-    kind = all_lines(data) if run.name == "lines" else class_data(data)
+    kind = all_lines(data) if run.name == "lines" else class_data(data, run.parent)
     return kind.splits(0, SEED, ensemble=True)[0]
 
 

@@ -18,6 +18,7 @@ _EXPORTS = {
     "ChromTransfer": "models.chromtransfer",
     "load_model": "checkpoint",
     "save_model": "checkpoint",
+    "predict_file": "prediction",
     "predict_logits": "predict",
     "probabilities": "predict",
     "gradient_x_input": "attribution",

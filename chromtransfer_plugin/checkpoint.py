@@ -28,6 +28,7 @@ Network: TypeAlias = "ChromTransfer | Ensemble"  # text: importing this module m
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
 FORMAT = 1
+_SMALL = 10_000_000  # numbers; a network of so many is no burden
 MEMBERS = "member_checkpoints"  # key of an ensemble's Card.training
 
 
@@ -88,7 +89,7 @@ def save_model(model: Network, folder: str | Path, card: Card) -> Path:
     card : Card
         ``weights_sha256``, ``architecture``, ``members`` and ``created_by`` are filled in here.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     from chromtransfer_plugin.models.ensemble import Ensemble
 
@@ -96,7 +97,7 @@ def save_model(model: Network, folder: str | Path, card: Card) -> Path:
     make_folder(folder)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with atomic_path(folder / WEIGHTS) as temporary:
-        save_file(tensors, temporary)
+        temporary.write_bytes(save(tensors))  # save_file would leave a file that only its owner may read
     card = card.model_copy(
         update={
             "architecture": model.architecture,
@@ -145,7 +146,7 @@ def read_card(folder: Path) -> Card:
                 f"{path}: checkpoint format {version} is newer than {FORMAT}; update chromtransfer-plugin."
             )
         return Card.model_validate(raw)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ChromTransferError(f"{path}: cannot be read as JSON ({error}).") from error
     except ValidationError as error:
         first = error.errors()[0]
@@ -222,9 +223,26 @@ def load_model(path: str | Path) -> LoadedModel:
     """
     folder = find_checkpoint(path)
     card = read_card(folder)
+    tensors = read_weights(folder, card)
+    _check_size(folder, card, tensors)
     model = build_network(card)
-    load_state(model, read_weights(folder, card), str(folder))
+    load_state(model, tensors, str(folder))
     return LoadedModel(model.eval(), card)
+
+
+def _check_size(folder: Path, card: Card, tensors: dict[str, torch.Tensor]) -> None:
+    """Refuse a card that describes more than the weights hold, before memory is asked for it."""
+    import torch
+
+    with torch.device("meta"):  # shapes only
+        member = build_network(card.model_copy(update={"members": 1}))
+    needed = card.members * sum(tensor.numel() for tensor in member.state_dict().values())
+    held = sum(tensor.numel() for tensor in tensors.values())
+    if needed > 2 * held + _SMALL:  # what differs less is told tensor by tensor, by load_state
+        raise ChromTransferError(
+            f"{folder}: the weights belong to another architecture: {CARD} describes {needed:,} numbers, {WEIGHTS} "
+            f"holds {held:,}."
+        )
 
 
 def load_network(path: str | Path) -> tuple[ChromTransfer, Card]:

@@ -232,13 +232,13 @@ def test_unwritable_folder(tmp_path):
 
 
 def test_a_failed_save_keeps_the_old_checkpoint(saved, monkeypatch):
-    import safetensors.torch
+    write = Path.write_bytes
 
-    def full(tensors, path):
-        Path(path).write_bytes(b"half")
+    def full(path, data):
+        write(path, b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(safetensors.torch, "save_file", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(ChromTransferError, match="no room left"):
         save_model(make_model(head=(4,)), saved, make_card(make_model()))
     monkeypatch.undo()
@@ -271,3 +271,20 @@ def test_outputs_that_cannot_be_selected_are_named(outputs):
     exclusive = make_card(model, outputs=["a", "b", "c"], activation="softmax")
     with pytest.raises(ChromTransferError, match="softmax"):
         select_outputs(LoadedModel(model, exclusive), ["a"])
+
+
+def test_a_card_larger_than_its_weights_is_refused_before_any_memory_is_asked_for(saved):
+    card = json.loads((saved / "card.json").read_text())
+    edit_card(saved, architecture=card["architecture"] | {"head": [65_536] * 20})  # 340 GB
+    with pytest.raises(ChromTransferError, match=r"describes [0-9,]+ numbers, model.safetensors holds"):
+        load_model(saved)
+
+
+def test_others_may_read_the_weights_as_the_umask_says(saved):
+    assert (saved / "model.safetensors").stat().st_mode == (saved / "card.json").stat().st_mode
+
+
+def test_a_deeply_nested_card_is_refused(saved):
+    (saved / "card.json").write_text('{"training": ' + "[" * 100_000 + "]" * 100_000 + "}")
+    with pytest.raises(ChromTransferError, match="cannot be read as JSON"):
+        load_model(saved)

@@ -421,10 +421,10 @@ def test_made_up_expectations_are_refused(source, tmp_path, spoil):
     respelt(target, expect=spoilt_expectation(tmp_path, spoil))
     error = only(take(["one"], target, tmp_path / "mine")).error
     wanted = {
-        external_link: "no data set 'inputs' of its own",
-        soft_link: "no data set 'inputs' of its own",
-        external_storage: "no plain numbers",
-        huge_claim: "has shape",
+        external_link: "no readable HDF5 file",
+        soft_link: "'inputs' is kept elsewhere",
+        external_storage: "'inputs' is kept elsewhere",
+        huge_claim: "'inputs' holds",
         other_numbers: "differ from the expected ones",
     }[spoil]
     assert wanted in error
@@ -435,9 +435,9 @@ def test_made_up_expectations_are_refused(source, tmp_path, spoil):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"architecture": {"head": [65_536, 65_536]}}, "more than there are weights"),
-        ({"members": 1000}, "more than there are weights"),
-        ({"window": 10**12}, "does not fit the card"),
+        ({"architecture": {"head": [65_536, 65_536]}}, "numbers, model.safetensors holds"),
+        ({"members": 1000}, "belong to another architecture"),
+        ({"window": 10**12}, "windows of 600 bp, the model is for 1000000000000"),
         ({"weights_sha256": "0" * 64}, "belongs to other weights"),
         ({"weights_sha256": ""}, "SHA-256 unknown"),
         ({"outputs": ["a", "b"]}, "names in 'outputs'"),

@@ -16,6 +16,8 @@ from chromtransfer_plugin.predict import predict_logits, probabilities
 from chromtransfer_plugin.regions import read_regions
 
 if TYPE_CHECKING:
+    import h5py
+
     from chromtransfer_plugin.checkpoint import Card, Network
 
 FASTA = "genome.fa"
@@ -25,6 +27,7 @@ FLANK = 20  # bp of sequence on both sides of each window
 N_RUN = 25  # unknown bases put into the first window
 _INTERVAL = 200  # bp, at most; shorter than the window, so that the dataloader has to resize
 _LINE = 60
+_MOST = 64_000_000  # numbers in an expectation
 TOLERANCE = 1e-5  # of probabilities; float32 sums differ by about 1e-7 between machines
 
 
@@ -156,7 +159,7 @@ def read_expectation(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float3
 
     try:
         with h5py.File(path) as file:
-            inputs, preds = (np.asarray(file[key][:], dtype=np.float32) for key in ("inputs", "preds"))
+            inputs, preds = (_plain_numbers(file, key) for key in ("inputs", "preds"))
     except (OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise ChromTransferError(
             f"{path}: no readable HDF5 file with 'inputs' and 'preds' ({error})."
@@ -172,6 +175,18 @@ def read_expectation(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float3
             f"{path}: holds inputs {inputs.shape} and preds {preds.shape}, expected (n, 4, width) and (n, outputs)."
         )
     return inputs, preds
+
+
+def _plain_numbers(file: h5py.File, key: str) -> NDArray[np.float32]:
+    """Read an array of the file itself, if it is not out of all proportion."""
+    import h5py
+
+    data = file[key]
+    if not isinstance(file.get(key, getlink=True), h5py.HardLink) or data.external or data.is_virtual:
+        raise ValueError(f"'{key}' is kept elsewhere")
+    if data.dtype.kind != "f" or data.size > _MOST:
+        raise ValueError(f"'{key}' holds {data.size} values of {data.dtype}")
+    return np.asarray(data[:], dtype=np.float32)
 
 
 def check_expectation(path: Path, model: Network, card: Card) -> float:
@@ -191,6 +206,10 @@ def check_expectation(path: Path, model: Network, card: Card) -> float:
     if expected.shape[1] != len(card.outputs):
         raise ChromTransferError(
             f"{path}: expects {expected.shape[1]} outputs, the model has {len(card.outputs)}."
+        )
+    if inputs.shape[2] != card.window:
+        raise ChromTransferError(
+            f"{path}: holds windows of {inputs.shape[2]} bp, the model is for {card.window} bp."
         )
     found = probabilities(predict_logits(model, inputs, device="cpu"), card.activation)
     difference = float(np.abs(found - expected).max())
