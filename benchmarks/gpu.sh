@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, for a machine with CUDA, Python 3.11 or 3.12 and torch, and no network.
 #
-#     bash benchmarks/gpu.sh            results in ./out: gpu.json, gpu.md, tests.txt, machine.txt
+#     bash benchmarks/gpu.sh            results in ./out: gpu.json, gpu.md, prediction.json, tests.txt, machine.txt
 #     OUT=/tmp/x PYTHON=python3.12 SITE=.gpu/site BUDGET=400 bash benchmarks/gpu.sh
 #
 # SITE may hold packages that the machine lacks. To fill it on a machine with a network:
@@ -51,4 +51,10 @@ done
 
 DEVICE=${DEVICE:-cuda}
 "$PYTHON" benchmarks/throughput.py --device "$DEVICE" --out "$OUT" --budget "${BUDGET:-400}" ${QUICK:+--quick} 2>&1 | tee "$OUT/throughput.txt"
-exit "$((PIPESTATUS[0] != 0))"
+status=${PIPESTATUS[0]}
+
+# `predict` needs more packages than the rest (pandas, pyarrow, pysam); where they are missing it says so.
+windows=${QUICK:+2000}
+timeout 300 "$PYTHON" benchmarks/prediction.py --device "$DEVICE" --json "$OUT/prediction.json" --windows "${windows:-100000}" \
+  --speed-windows "${windows:-200000}" --repeats 3 2>&1 | tail -20 | tee "$OUT/prediction.txt"
+exit "$((status != 0))"

@@ -89,3 +89,16 @@ def test_the_multiclass_fixture_agrees_three_ways(home, tmp_path, monkeypatch):
     np.testing.assert_allclose(found["python"].sum(axis=1), 1, atol=1e-6)
     for way in ("predict", "kipoi"):
         np.testing.assert_allclose(found[way], found["python"], atol=1e-5, err_msg=way)
+
+
+@pytest.mark.gpu
+def test_the_card_gives_the_processors_numbers(tmp_path):
+    model = keras_cases.build(nested=True)
+    invoke("import-keras", keras_cases.write(tmp_path / "model.h5", model), "--out", tmp_path / "m")
+    fasta = write_fasta(tmp_path / "x.fa", keras_cases.one_hot(500, 600))
+    tables = []
+    for device in ("cpu", "cuda"):
+        out = tmp_path / f"{device}.tsv"
+        invoke("predict", "--model", tmp_path / "m", "--fasta", fasta, "--out", out, "--device", device)
+        tables.append(pd.read_csv(out, sep="\t"))
+    np.testing.assert_allclose(tables[1]["m"], tables[0]["m"], atol=1e-5)
