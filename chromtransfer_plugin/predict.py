@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +65,9 @@ def predict_logits(
     return torch.cat(outputs).numpy() if outputs else np.zeros((0, 1), np.float32)
 
 
-def batch_logits(model: nn.Module, X: torch.Tensor, both_strands: bool) -> torch.Tensor:
+def batch_logits(
+    model: Callable[[torch.Tensor], torch.Tensor], X: torch.Tensor, both_strands: bool
+) -> torch.Tensor:
     """Logits (B, n_outputs) float32 of a one-hot batch (B, 4, L), or their mean with those of its reverse complement."""
     logits = model(X).float()
     if both_strands:

@@ -21,6 +21,8 @@ from chromtransfer_plugin.prediction.names import NamedModel
 if TYPE_CHECKING:
     import torch
 
+    from chromtransfer_plugin.models.together import Together
+
 PIECE_BASES = 1 << 22  # codes prepared at a time; a few of them wait in memory
 _WAITING = 4
 _POLL = 0.2  # seconds
@@ -45,8 +47,9 @@ def score_blocks(
 ) -> Iterator[tuple[Block, NDArray[np.float32]]]:
     """Yield each block with its probabilities.
 
-    All models see each batch before the next one is made. A background thread reads and encodes ahead; on CUDA the
-    codes (one byte per base) are what is sent and the results of a block are fetched once, so the card does not wait.
+    All models see each batch before the next one is made, and a trunk that several have in common runs once. A background
+    thread reads and encodes ahead; on CUDA the codes (one byte per base) are what is sent and the results of a block are
+    fetched once, so the card does not wait.
 
     Parameters
     ----------
@@ -61,17 +64,20 @@ def score_blocks(
     tuple of Block and ndarray of float32, shape (n, columns of all models)
         NaN in the rows that cannot be scored.
     """
+    from chromtransfer_plugin.models.together import Together
+
     columns = sum(len(model.columns) for model in models)
     with contextlib.ExitStack() as stack:
         devices = [stack.enter_context(evaluating(model.network, settings.device)) for model in models]
+        stack.enter_context(_enough_memory(settings))
+        together = Together([model.network for model in models])
         pieces = stack.enter_context(ahead(_pieces(blocks, settings.pad_to, devices[0].type == "cuda")))
         scored: list[tuple[NDArray[np.int64], torch.Tensor]] = []
         for block, piece in pieces:
             if piece is not None:
                 rows, codes = piece
-                scored.append(
-                    (rows, _score(models, codes.to(devices[0], non_blocking=True), settings, progress))
-                )
+                there = codes.to(devices[0], non_blocking=True)
+                scored.append((rows, _score(models, there, together, settings, progress)))
                 continue
             out = np.full((len(block), columns), np.nan, dtype=np.float32)
             for rows, result in scored:
@@ -108,7 +114,11 @@ def _pieces(
 
 
 def _score(
-    models: Sequence[NamedModel], codes: torch.Tensor, settings: Settings, progress: Callable[[int], object]
+    models: Sequence[NamedModel],
+    codes: torch.Tensor,
+    together: Together,
+    settings: Settings,
+    progress: Callable[[int], object],
 ) -> torch.Tensor:
     """Probabilities (n, columns) of codes (n, L), on their device."""
     import torch
@@ -118,9 +128,10 @@ def _score(
     results = []
     for batch in codes.split(size):
         X = as_one_hot(batch)
+        logits = batch_logits(lambda X: torch.cat(together(X), dim=1), X, settings.both_strands)
+        parts = logits.split([len(model.columns) for model in models], dim=1)
         of_models = [
-            probabilities(batch_logits(model.network, X, settings.both_strands), model.card.activation)
-            for model in models
+            probabilities(part, model.card.activation) for part, model in zip(parts, models, strict=True)
         ]
         results.append(torch.cat(of_models, dim=1))
         progress(len(batch))
