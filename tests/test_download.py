@@ -436,7 +436,9 @@ def test_two_at_once(server, get):
 def test_ctrl_c_keeps_the_partial_file(server, tmp_path):
     url = server.add("/file.bin", CONTENT, stall=[20.0])
     code = (
-        "import sys\nfrom chromtransfer_plugin.download import download\n"
+        "import signal\nfrom chromtransfer_plugin.download import download\n"
+        # A shell that runs the tests in the background ignores Ctrl-C, and so would this process.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from chromtransfer_plugin.verify import Expected\n"
         f"download({url!r}, {str(tmp_path / 'file.bin')!r}, Expected(sha256={SHA!r}), max_bytes=10**7)"
     )
