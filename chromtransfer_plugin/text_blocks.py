@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ BLOCK_BYTES = 1 << 20
 _LONGEST_LINE = 64 << 20
 _GZIP = b"\x1f\x8b"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_LONE_RETURN = re.compile(rb"\r(?![\r\n]|\Z)")
 
 
 class TextKind(NamedTuple):
@@ -71,7 +73,8 @@ def text_blocks(path: Path, kind: TextKind, size: int | None = BLOCK_BYTES) -> I
     Raises
     ------
     ChromTransferError
-        As :func:`open_text`; also if the file is empty or binary, or, in pieces, has a line of more than 64 MiB.
+        As :func:`open_text`; also if the file is empty or binary, has line ends of a lone CR, or, in pieces, a line of
+        more than 64 MiB.
     """
     rest: list[bytes] = []
     empty, first = True, True
@@ -101,9 +104,15 @@ def _text(path: Path, kind: TextKind, data: bytes, first: bool) -> bytes:
         data.decode("utf-8")
     except UnicodeDecodeError:
         raise binary(path, kind) from None
+    if b"\r" in data and _LONE_RETURN.search(data):
+        # Read as one line, all rows but the first would be lost.
+        raise ChromTransferError(
+            f"{path}: has carriage returns within lines, as if they were line ends of an old Mac. Convert them: "
+            "`tr '\\r' '\\n' < FILE > NEW`."
+        )
     return data.removeprefix(_BYTE_ORDER_MARK) if first else data
 
 
 def binary(path: Path, kind: TextKind) -> ChromTransferError:
     """Return the error for bytes that are no text."""
-    return ChromTransferError(f"{path}: is a binary file, expected text ({kind.formats}). {kind.hint}")
+    return ChromTransferError(f"{path}: is a binary file, expected UTF-8 text ({kind.formats}). {kind.hint}")

@@ -121,11 +121,16 @@ def test_good_rows_do_not_depend_on_the_bad_ones_around_them(tmp_path, genome):
 def test_files_that_are_no_region_files(tmp_path):
     (tmp_path / "binary").write_bytes(bytes(range(256)))
     (tmp_path / "utf16").write_bytes("chr1\t1\t2\n".encode("utf-16"))
+    # Taken for one line, only the first row would be read.
+    (tmp_path / "mac.bed").write_bytes(b"chr1\t1\t2\tx\rchr1\t3\t4\tx\r")
+    (tmp_path / "mac.csv").write_bytes(b"chr1:1-2,x\nchr1:3-4,x\rchr1:5-6,x\n")
     (tmp_path / "cut.gz").write_bytes(gzip.compress(b"chr1\t1\t2\n" * 99)[:-12])
     cases = {
         "absent.bed": "no such file",
         "binary": "binary",
         "utf16": "binary",
+        "mac.bed": "carriage returns within lines",
+        "mac.csv": "carriage returns within lines",
         "cut.gz": "damaged",
         write(tmp_path, "empty.bed").name: "is empty",
         write(tmp_path, "blank.bed", "", " ").name: "is empty",
