@@ -140,3 +140,12 @@ def test_documented_options_exist():
     }
     documented = set(re.findall(r"--[a-z][a-z-]+", text)) - {"--source", "--pretrained"}
     assert documented == known - {"path"}
+
+
+def test_a_tilde_that_the_shell_left_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "K562.h5", build(**HEADS["fine-tuned"], seed=1))
+    import_keras("~/K562.h5", "~/model")
+    assert load_model(tmp_path / "model").card.outputs == ["K562"]
+    assert not (tmp_path / "~").exists()

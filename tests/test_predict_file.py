@@ -270,6 +270,7 @@ def test_fasta_records_keep_their_own_length(world, tmp_path):  # noqa: F811
         ("K562_NEG::chr1:5-9", text[100:700]),  # does not fit its name
         ("only", "N" * 40),
         ("plain", "RY" + text[:600] + "nn"),
+        ("chr1:9007199254740993-9007199254740995", "AC"),  # 2**53 + 1 is no float
     ]
     messages = []
     for name in ("a.fa", "a.fa.gz"):
@@ -278,15 +279,16 @@ def test_fasta_records_keep_their_own_length(world, tmp_path):  # noqa: F811
         rows = read_table(tmp_path / "o.tsv")
         wanted = expected(world.binary, [text for name, text in records if name != "only"])
         scores = numbers(rows, "K562")
-        np.testing.assert_allclose(scores[[0, 1, 2, 4]], wanted, atol=1e-5)
+        np.testing.assert_allclose(scores[[0, 1, 2, 4, 5]], wanted, atol=1e-5)
         assert rows[3]["status"] == "window holds nothing but N"
         assert [row["name"] for row in rows] == [name.split()[0] for name, _ in records]
-        assert [row["label"] for row in rows] == ["K562", "", "K562_NEG", "", ""]
+        assert [row["label"] for row in rows] == ["K562", "", "K562_NEG", "", "", ""]
         assert [(row["chrom"], row["start"], row["end"]) for row in rows[:3]] == [
             ("chr1", "2900", "3200"), ("", "", ""), ("", "", ""),
         ]  # fmt: skip
+        assert (rows[5]["start"], rows[5]["end"]) == ("9007199254740993", "9007199254740995")
         assert rows[0]["strand"] == "-"
-        assert [int(row["source_line"]) for row in rows] == [1, 8, 11, 24, 26]
+        assert [int(row["source_line"]) for row in rows] == [1, 8, 11, 24, 26, 40]
     assert any("1 records have the name of an earlier one" in text for text in messages)
 
 
@@ -354,8 +356,11 @@ def test_csv_and_its_evaluation_files(world, tmp_path):  # noqa: F811
     assert [row["label"] for row in rows] == labels.tolist()
     predicted(world, tmp_path / "p.tsv", world.binary, **options, evaluation=tmp_path / "one.csv")
     assert pd.read_csv(tmp_path / "one.csv", header=None).shape == (40, 4)
+    predicted(world, tmp_path / "p.tsv", **options, evaluation=tmp_path / "z.csv.gz")
+    for name in ("K562", "multi"):
+        assert pd.read_csv(tmp_path / f"z.{name}.csv.gz", header=None).shape == (40, 4)
     with pytest.raises(ChromTransferError, match=r"no row has the label 'MCF7'.*Negative \d+"):
-        predicted(world, tmp_path / "q.tsv", **{**options, "positive": "MCF7"})
+        predicted(world, tmp_path / "q.tsv", world.binary, **{**options, "positive": "MCF7"})
     with pytest.raises(ChromTransferError, match="'multi' has no output of this name to evaluate"):
         predicted(world, tmp_path / "q.tsv", **{**options, "positive": "Negative"})
     with table.open("a") as out:

@@ -17,7 +17,7 @@ from predict_cases import world  # noqa: F401 - a fixture
 from chromtransfer_plugin.checkpoint import load_model, save_model
 from chromtransfer_plugin.cli import main
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.prediction import engine, predict_file
+from chromtransfer_plugin.prediction import engine, predict_file, run
 
 
 def refused(world, tmp_path, match, models=None, out="o.tsv", **options):  # noqa: F811
@@ -120,7 +120,43 @@ def test_outputs(world, tmp_path):  # noqa: F811
     refused(
         world, tmp_path, "would be written twice", bed=bed, positive="K562", evaluation=tmp_path / "o.tsv"
     )
+    model = make_checkpoint(tmp_path / "model")
+    for name in ("card.json", "model.safetensors"):
+        refused(
+            world,
+            tmp_path,
+            "is an input of this run",
+            models=model,
+            bed=bed,
+            out=f"model/{name}",
+            format="tsv",
+        )
     assert bed.read_text() == "chr1\t100\t700\tK562\n"
+
+
+def test_a_label_that_is_no_output_is_found_before_anything_is_scored(world, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(run, "score_blocks", None)
+    refused(
+        world,
+        tmp_path,
+        "'multi' has no output of this name",
+        models=[world.binary, world.multi],
+        positive="neg",
+    )
+
+
+def test_a_tilde_that_the_shell_left_is_the_home_folder(world, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    csv = tmp_path / "a.csv"
+    csv.write_text("chr1:100-700,K562\nchr1:900-1500,neg\n")
+    shutil.copytree(world.binary, tmp_path / "K562")
+    predict_file(
+        "~/K562", "~/o.tsv", csv="~/a.csv", genome=world.genome, device="cpu", positive="K562",
+        evaluation="~/e.csv",
+    )  # fmt: skip
+    names = {"K562", "a.csv", "e.csv", "o.tsv", "o.tsv.run.json"}
+    assert {path.name for path in tmp_path.iterdir()} == names
 
 
 def test_models(world, tmp_path):  # noqa: F811
@@ -128,6 +164,7 @@ def test_models(world, tmp_path):  # noqa: F811
     binary = world.binary
     cases = [
         ([], "no model given"),
+        ([binary, ""], "no model given"),
         ([binary, binary], "2 models are called 'K562'. Give them names: --model NAME=FOLDER"),
         ([binary, wide], r"different widths \(K562 600, wide 601 bp\)"),
         ([f"start={binary}"], "'start' is a column of the regions"),

@@ -52,7 +52,7 @@ def import_keras(
     ChromTransferError
         As ``read_keras``; also if a model exists already or nothing can be written.
     """
-    path, out = Path(path), Path(out)
+    path, out = Path(path).expanduser(), Path(out).expanduser()
     several = path.is_dir()
     if several and (name or outputs):
         raise ChromTransferError(

@@ -28,7 +28,19 @@ def evaluation_paths(path: Path, models: Sequence[NamedModel]) -> list[Path]:
     """Give the file of each model: ``path`` for a single one, else ``STEM.NAME.SUFFIX``."""
     if len(models) == 1:
         return [path]
-    return [path.with_name(f"{path.stem}.{model.name}{path.suffix}") for model in models]
+    stem = Path(path.name.removesuffix(".gz")).stem
+    return [path.with_name(f"{stem}.{model.name}{path.name[len(stem) :]}") for model in models]
+
+
+def evaluated_outputs(models: Sequence[NamedModel], positive: str) -> list[int]:
+    """Give the position of each model's output that is the score of the positive label.
+
+    Raises
+    ------
+    ChromTransferError
+        If a model has several outputs and none is called like the label.
+    """
+    return [_output_of(model, positive) for model in models]
 
 
 class EvaluationWriter:
@@ -64,7 +76,7 @@ class EvaluationWriter:
         calls: bool,
     ) -> None:
         self._models, self._positive, self._calls = models, positive, calls
-        self._outputs = [_output_of(model, positive) for model in models]
+        self._outputs = evaluated_outputs(models, positive)
         self.paths = [] if path is None else evaluation_paths(path, models)
         self._out = [open_output(stack, file) for file in self.paths]
         self._labels: list[np.ndarray] = []

@@ -128,8 +128,10 @@ class FastaSource:
                 if int(place["end"]) - int(place["start"]) == length:
                     chrom, start, end = self._placed(place, length)
             rows.append((chrom, start, end, record.id, np.nan, strand, label, record.line))
-        table = pd.DataFrame(rows, columns=list(COLUMNS))
-        return table.astype({"start": "Int64", "end": "Int64", "score": "float64"})
+        # As objects first: numbers beside None would become floats and large ones lose digits.
+        table = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
+        kinds = {"start": "Int64", "end": "Int64", "score": "float64", "source_line": "int64"}
+        return table.astype({name: kinds.get(name, "str") for name in COLUMNS})
 
     def _placed(self, place: re.Match[str], length: int) -> tuple[str, int, int]:
         start, end = int(place["start"]), int(place["end"])

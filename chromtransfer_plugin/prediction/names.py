@@ -52,7 +52,7 @@ def choose_models(specs: str | Path | Sequence[str | Path], taken: Sequence[str]
         If a model is missing or unusable, or a name is not unique or not usable as a column.
     """
     given = [specs] if isinstance(specs, str | Path) else list(specs)
-    if not given:
+    if not given or "" in given:
         raise ChromTransferError("predict: no model given, expected at least one: --model FOLDER.")
     found = [pair for spec in given for pair in _resolved(str(spec))]
     _check_names([name for name, _ in found])

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from chromtransfer_plugin.checkpoint import CARD, WEIGHTS
 from chromtransfer_plugin.device import describe, pick_device
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.files import atomic_path
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.prediction.bigwig import BigWigWriter, bigwig_paths
-from chromtransfer_plugin.prediction.evaluation import evaluation_paths
+from chromtransfer_plugin.prediction.evaluation import evaluated_outputs, evaluation_paths
 from chromtransfer_plugin.prediction.fasta_input import FastaSource
 from chromtransfer_plugin.prediction.inputs import LONGEST, Block, RegionSource, Source
 from chromtransfer_plugin.prediction.names import NamedModel
@@ -148,10 +149,14 @@ def make_plan(request: Request, models: list[NamedModel], report: Callable[[str]
             report(f"--format original: no model for {', '.join(absent)}; these columns are left out.")
     columns = [column for model in models for column in model.columns]
     targets = bigwig_paths(request.out, columns) if format == "bigwig" else [request.out]
+    if request.positive:
+        evaluated_outputs(models, request.positive)
     if request.evaluation is not None:
         targets += evaluation_paths(request.evaluation, models)
     targets += [beside(request.out, suffix) for suffix in (".run.json", ".dropped.tsv")]
-    _check_targets(targets, [request.path, *([Path(request.genome)] if request.genome else [])])
+    inputs = [request.path, *(model.folder / name for model in models for name in (CARD, WEIGHTS))]
+    inputs += [Path(request.genome).expanduser()] if request.genome else []
+    _check_targets(targets, inputs)
     width = _width(request, models, format)
     device = pick_device(request.device)
     report(f"device: {describe(device)}")

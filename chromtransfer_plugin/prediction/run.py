@@ -127,8 +127,8 @@ def predict_file(
     """
     kind, path = plans.one_input(bed=bed, fasta=fasta, csv=csv)
     request = plans.Request(
-        kind, path, Path(out), genome, width, format, n_policy, both_strands, batch_size, device, positive,
-        None if evaluation is None else Path(evaluation), evaluation_calls,
+        kind, path, Path(out).expanduser(), genome, width, format, n_policy, both_strands, batch_size, device, positive,
+        None if evaluation is None else Path(evaluation).expanduser(), evaluation_calls,
     )  # fmt: skip
     plans.check_request(request)
     chosen = choose_models(models, taken=region_columns(True))
