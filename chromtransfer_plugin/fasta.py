@@ -5,12 +5,7 @@ Coordinates into a genome are :mod:`chromtransfer_plugin.genome`'s business.
 
 from __future__ import annotations
 
-import gzip
-import os
-import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from io import BufferedReader
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.fasta_open import BYTE_ORDER_MARK, check_fasta, open_stream, plain_errors
 from chromtransfer_plugin.onehot import encode
 
 LONGEST = 10_000_000  # bases; a longer record is a chromosome, not a sequence to score
@@ -26,9 +22,7 @@ _CHUNK = 1 << 22
 _BLANK = b" \t\r\n"
 _UPPER = bytes(range(256)).upper()
 _LETTERS = b"ACGTRYSWKMBDHVNX"  # IUPAC codes of DNA; X is an old sign for a masked base
-_BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 _LINE_END = b"\n"
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class FastaRecord(NamedTuple):
@@ -85,63 +79,15 @@ def read_fasta(
         letters that are no DNA, or is too long: when the iterator gets there, with the line of the header.
     """
     path = Path(path).expanduser()
-    with _plain_errors(path):
-        _check(path)
+    check_fasta(path, "FASTA records (plain, gzip or bgzip)")
     return _records(path, longest, progress or (lambda _: None))
-
-
-@contextmanager
-def _plain_errors(path: Path) -> Iterator[None]:
-    """Say what the system says of a file that cannot be read in the words of this package."""
-    try:
-        yield
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ChromTransferError(
-            f"{path}: the compressed data is damaged ({error}). Download or compress it again."
-        ) from error
-    except OSError as error:
-        raise ChromTransferError(f"{path}: cannot be read ({error.strerror or error}).") from error
-
-
-def _check(path: Path) -> None:
-    """Give a clear reason for what cannot be a FASTA."""
-    if path.is_dir():
-        raise ChromTransferError(f"{path}: is a folder, expected a FASTA file. Name the file inside it.")
-    if not path.is_file():
-        raise ChromTransferError(f"{path}: no such file, expected a FASTA file (plain, gzip or bgzip).")
-    if not path.stat().st_size:
-        raise ChromTransferError(f"{path}: is empty, expected FASTA records.")
-    with path.open("rb") as raw:
-        head = raw.read(18)
-        if head[:2] == b"\x1f\x8b" and head[3] & 4 and head[12:14] == b"BC":
-            # Cut between two blocks, the data before the cut would read without an error.
-            raw.seek(-min(len(_BGZF_END), path.stat().st_size), os.SEEK_END)
-            if raw.read() != _BGZF_END:
-                raise ChromTransferError(
-                    f"{path}: the bgzip end marker is missing, the file is cut short. Download or copy it again."
-                )
-    with path.open("rb") as raw, _open(raw) as stream:
-        head = stream.read(1 << 16)
-    start = head.removeprefix(_BYTE_ORDER_MARK).lstrip(_BLANK)
-    if not start.startswith(b">"):
-        found = f"it starts with {start[:20]!r}" if start else "it holds nothing but white space"
-        hint = " It looks like FASTQ; convert it, e.g. `seqtk seq -A`." if start.startswith(b"@") else ""
-        raise ChromTransferError(
-            f"{path}: is not a FASTA file, {found}, expected a header line like '>name'.{hint}"
-        )
-
-
-def _open(raw: BufferedReader) -> BufferedReader | gzip.GzipFile:
-    compressed = raw.read(2) == b"\x1f\x8b"
-    raw.seek(0)
-    return gzip.GzipFile(fileobj=raw) if compressed else raw
 
 
 def _records(path: Path, longest: int, progress: Callable[[int], object]) -> Iterator[FastaRecord]:
     header: tuple[str, str, int] | None = None
     pieces: list[bytes] = []
     size = 0
-    with _plain_errors(path):
+    with plain_errors(path):
         for line, part in _parts(path, longest, progress):
             body = part
             if line:
@@ -162,7 +108,7 @@ def _records(path: Path, longest: int, progress: Callable[[int], object]) -> Ite
 def _parts(path: Path, longest: int, progress: Callable[[int], object]) -> Iterator[tuple[int, bytes]]:
     """Yield (line number, header line without ``>`` and what follows it), or (0, more of the same record)."""
     done, before = 0, 0  # lines and bytes read so far
-    with path.open("rb") as raw, _open(raw) as stream:
+    with path.open("rb") as raw, open_stream(raw) as stream:
         while chunk := stream.read(_CHUNK):
             # Reading on to the next line end: every chunk starts a line.
             rest = stream.readline(longest + len(b"\r\n") + 1)
@@ -170,7 +116,7 @@ def _parts(path: Path, longest: int, progress: Callable[[int], object]) -> Itera
                 raise _too_long(path, f"line {done + chunk.count(_LINE_END) + 1}", longest)
             chunk += rest
             if not done:
-                chunk = chunk.removeprefix(_BYTE_ORDER_MARK)
+                chunk = chunk.removeprefix(BYTE_ORDER_MARK)
             first, *others = (b"\n" + chunk).split(b"\n>")
             yield 0, first
             line = done + first.count(b"\n")

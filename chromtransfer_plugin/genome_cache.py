@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.fasta_open import BYTE_ORDER_MARK, check_fasta, open_stream, plain_errors
 from chromtransfer_plugin.files import CACHE_VARIABLE, USER_CACHE, atomic_path
 from chromtransfer_plugin.onehot import N_CODE, byte_table
 
@@ -38,7 +39,6 @@ _CHUNK = 1 << 23
 _SAMPLES = 16
 _CLOCK_GRAIN_NS = 2_000_000_000  # the coarsest file times in use (FAT)
 _STORED = byte_table(xor=N_CODE)
-_BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
 
 @dataclass(frozen=True)
@@ -116,38 +116,11 @@ def _contig_bytes(names: list[str], lengths: list[int]) -> bytes:
     return json.dumps([names, lengths]).encode()
 
 
-def _open_fasta(path: Path) -> BufferedReader | gzip.GzipFile:
-    """Open a FASTA for one pass, after checks that give a clear reason for what cannot be one."""
-    with path.open("rb") as raw:
-        head = raw.read(1 << 16)
-        compressed = head[:2] == b"\x1f\x8b"
-        if compressed:
-            if not (len(head) > 14 and head[3] & 4 and head[12:14] == b"BC"):
-                raise ChromTransferError(
-                    f"{path}: is compressed with gzip, expected plain FASTA or bgzip, which other tools can "
-                    f"index. Run `gunzip '{path}'`, then optionally `bgzip` on the result."
-                )
-            raw.seek(-min(len(_BGZF_END), path.stat().st_size), os.SEEK_END)
-            if raw.read() != _BGZF_END:
-                raise ChromTransferError(
-                    f"{path}: the bgzip end marker is missing, the file is cut short. "
-                    "Download or copy it again, or compress it again with `bgzip`."
-                )
-            with contextlib.suppress(OSError, EOFError, zlib.error):
-                head = zlib.decompressobj(wbits=31).decompress(head)
-    if not head.lstrip(b"\r\n").startswith(b">"):
-        found = f"it starts with {head[:20]!r}" if head.strip() else "it holds nothing but white space"
-        raise ChromTransferError(
-            f"{path}: is not a FASTA file, {found}, expected a line like '>chr1'. "
-            "Give a genome FASTA (plain or bgzip)."
-        )
-    return gzip.open(path, "rb") if compressed else path.open("rb")
-
-
 def _pieces(path: Path, stream: BufferedReader | gzip.GzipFile) -> Iterator[tuple[str | None, bytes]]:
     """Yield (name, b"") at each header line and (None, stored codes) for the sequence after it."""
-    # Reading on to the next line end keeps header lines whole; every chunk then starts a line.
-    while chunk := stream.read(_CHUNK):
+    chunk = stream.read(_CHUNK).removeprefix(BYTE_ORDER_MARK)
+    while chunk:
+        # Reading on to the next line end keeps header lines whole; every chunk then starts a line.
         parts = (b"\n" + chunk + stream.readline()).split(b"\n>")
         for number, part in enumerate(parts):
             body = part
@@ -161,6 +134,7 @@ def _pieces(path: Path, stream: BufferedReader | gzip.GzipFile) -> Iterator[tupl
                 yield words[0].decode("utf-8", "replace"), b""
             if stored := body.translate(_STORED, b"\r\n \t"):
                 yield None, stored
+        chunk = stream.read(_CHUNK)
 
 
 def _convert(fasta: Path, target: Path) -> None:
@@ -170,7 +144,12 @@ def _convert(fasta: Path, target: Path) -> None:
     names: list[str] = []
     lengths: list[int] = []
     seen: set[str] = set()
-    with atomic_path(target) as temporary, _open_fasta(fasta) as stream, temporary.open("r+b") as out:
+    with (
+        atomic_path(target) as temporary,
+        fasta.open("rb") as raw,
+        open_stream(raw) as stream,
+        temporary.open("r+b") as out,
+    ):
         writer = _Writer(out)
         with tqdm(desc=fasta.name, unit="base", unit_scale=True, delay=2.0, leave=False, disable=None) as bar:
             for name, stored in _pieces(fasta, stream):
@@ -308,15 +287,9 @@ def find_or_build(fasta: Path, cache_dir: str | Path | None) -> tuple[Path, Head
         If the FASTA is missing, empty, not a FASTA, gzipped without blocks, has a contig twice, changes
         while it is read, or no folder for the cache can be written to.
     """
-    if fasta.is_dir():
-        raise ChromTransferError(f"{fasta}: is a folder, expected a FASTA file. Name the file inside it.")
-    if not fasta.is_file():
-        raise ChromTransferError(f"{fasta}: no such file, expected a genome FASTA (plain or bgzip).")
-    try:
+    check_fasta(fasta, "a genome FASTA (plain or bgzip)", plain_gzip=False)
+    with plain_errors(fasta):
         status = _status(fasta)
-        if not status["size"]:
-            raise ChromTransferError(f"{fasta}: is empty, expected a genome FASTA. Download it again.")
-        _open_fasta(fasta).close()
         folders = _folders(fasta, cache_dir)
         digest = _content_hash(fasta, status, folders)
         for folder in folders:
@@ -324,12 +297,6 @@ def find_or_build(fasta: Path, cache_dir: str | Path | None) -> tuple[Path, Head
                 _write_note(status, digest, folder)
                 return folder / f"{digest}.codes", header
         return _build(fasta, status, digest, folders)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ChromTransferError(
-            f"{fasta}: the compressed data is damaged ({error}). Download or compress it again with `bgzip`."
-        ) from error
-    except OSError as error:
-        raise ChromTransferError(f"{fasta}: cannot be read ({error.strerror or error}).") from error
 
 
 def _build(fasta: Path, status: dict[str, Any], digest: str, folders: list[Path]) -> tuple[Path, Header]:

@@ -12,6 +12,7 @@ import pytest
 from chromtransfer_plugin import fasta
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.fasta import read_fasta
+from chromtransfer_plugin.fasta_open import BGZF_END
 
 TEXT = b"\n>one  first record \nACgt\nNn\n\n>two\r\nRYx\r\n>one\nA C\tG\n>last|x:1-4\nacgt"
 RECORDS = [
@@ -64,6 +65,7 @@ BAD = {
     "is empty": b"",
     "nothing but white space": b"\n \n",
     r"it starts with b'ACGT\\n', expected a header": b"ACGT\n",
+    r"it starts with b'>a\\nACGT\\n', expected a header": b" >a\nACGT\n",
     "looks like FASTQ": b"@r\nACGT\n+\nIIII\n",
     "line 3: the header has no name": b">a\nAC\n>\nAC\n",
     "line 1: the header has no name right after": b"> a\nAC\n",
@@ -93,7 +95,7 @@ def test_bad_text_is_one_clear_error(tmp_path, message, text, compression):
 def test_files_that_cannot_be_read_are_refused_at_once(tmp_path):
     random = np.random.default_rng(0).choice(list(b"ACGT"), 300_000).astype(np.uint8).tobytes()
     whole = write(tmp_path / "x.fa.gz", b">a\n" + random, "bgzip").read_bytes()
-    cut = write(tmp_path / "cut.fa.gz", whole[: -len(fasta._BGZF_END)])
+    cut = write(tmp_path / "cut.fa.gz", whole[: -len(BGZF_END)])
     for path, message in (
         (tmp_path / "nowhere.fa", "no such file"),
         (tmp_path, "is a folder"),
@@ -101,6 +103,9 @@ def test_files_that_cannot_be_read_are_refused_at_once(tmp_path):
     ):
         with pytest.raises(ChromTransferError, match=message):
             read_fasta(path)
+    for stub in (whole[:2], whole[:10], b"\x1f\x8b\x08\x04"):
+        with pytest.raises(ChromTransferError, match="the compressed data is damaged"):
+            read_fasta(write(tmp_path / "stub.fa.gz", stub))
     damaged = whole[:40_000] + b"\0" * 100 + whole[40_100:]
     truncated = gzip.compress(b">a\n" + random)[:-50_000]
     for data in (damaged, truncated):

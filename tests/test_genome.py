@@ -111,7 +111,7 @@ def bad_blank(folder):
 
 def bad_bed(folder):
     (folder / "genome.fa").write_text("chr1\t1\t2\n")
-    return folder / "genome.fa", "not a FASTA file.*chr1.*expected a line like '>chr1'"
+    return folder / "genome.fa", "not a FASTA file.*chr1.*expected a header line like '>chr1'"
 
 
 def bad_binary(folder):
@@ -227,3 +227,16 @@ def test_the_real_genome_costs_its_real_bases_and_equals_samtools(tmp_path):
     assert known == 84_633_375
     oracle = pysam.FastaFile(str(fasta))
     assert genome.sequence("chr2", 705_859, 706_459) == oracle.fetch("chr2", 705_859, 706_459)
+
+
+def test_a_byte_order_mark_and_blank_lines_belong_to_no_contig(tmp_path):
+    (tmp_path / "genome.fa").write_bytes(b"\xef\xbb\xbf \t\r\n\n>chr1\nACGT\n>chr2\nGG\n")
+    genome = Genome(tmp_path / "genome.fa", tmp_path / "cache")
+    assert genome.contigs == {"chr1": 4, "chr2": 2}
+    assert genome.sequence("chr1", 0, 4) == "ACGT"
+
+
+def test_a_space_before_the_first_header_is_an_error(tmp_path):
+    (tmp_path / "genome.fa").write_bytes(b" >chr1\nACGT\n>chr2\nGG\n")
+    with pytest.raises(ChromTransferError, match="not a FASTA file"):
+        Genome(tmp_path / "genome.fa", tmp_path / "cache")
