@@ -139,15 +139,18 @@ def read_card(folder: Path) -> Card:
     """Read and check ``card.json``."""
     path = folder / CARD
     try:
-        raw = json.loads(path.read_text())
-        version = raw.get("format") if isinstance(raw, dict) else None
-        if isinstance(version, int) and version > FORMAT:
-            raise ChromTransferError(
-                f"{path}: checkpoint format {version} is newer than {FORMAT}; update chromtransfer-plugin."
-            )
-        return Card.model_validate(raw)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
         raise ChromTransferError(f"{path}: cannot be read as JSON ({error}).") from error
+    version = raw.get("format") if isinstance(raw, dict) else None
+    if isinstance(version, int) and version > FORMAT:
+        raise ChromTransferError(
+            f"{path}: checkpoint format {version} is newer than {FORMAT}; update chromtransfer-plugin."
+        )
+    try:
+        return Card.model_validate(raw)
+    except RecursionError as error:
+        raise ChromTransferError(f"{path}: is nested too deeply.") from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the card"

@@ -106,6 +106,8 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         ) from error
     finally:
         for leftover in (new, old):
+            if leftover.is_symlink() or leftover.is_file():
+                leftover.unlink(missing_ok=True)
             shutil.rmtree(leftover, ignore_errors=True)
 
 

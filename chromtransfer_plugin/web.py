@@ -81,8 +81,12 @@ def check_url(url: str) -> str:
     ChromTransferError
         If it is of another kind or names no server.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not close, a port that is no port
+        usable = False
+    if not usable:
         raise ChromTransferError(f"{shown(url)}: not usable, expected a URL like https://server/folder.")
     return url
 
@@ -107,7 +111,11 @@ def open_session(token: str | None = None) -> requests.Session:
             target = super().get_redirect_target(resp)
             if target is None:
                 return None
-            scheme, came_from = urlsplit(urljoin(resp.url, target)).scheme, urlsplit(resp.url).scheme
+            came_from = urlsplit(resp.url).scheme
+            try:
+                scheme = urlsplit(urljoin(resp.url, target)).scheme
+            except ValueError:
+                scheme = "none that can be read"
             if scheme not in ("http", "https"):
                 why = "only http and https are followed"
             elif came_from == "https" and scheme == "http":

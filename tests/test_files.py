@@ -6,7 +6,7 @@ import os
 import pytest
 
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.files import atomic_path
+from chromtransfer_plugin.files import atomic_folder, atomic_path
 
 
 def test_the_target_appears_only_when_complete_and_nothing_else_stays(tmp_path):
@@ -71,3 +71,22 @@ def test_a_full_disk_is_explained_and_leaves_nothing(tmp_path):
     with pytest.raises(ChromTransferError, match="no room left"), atomic_path(tmp_path / "x"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "link"])
+def test_a_folder_takes_the_place_of_what_was_there_and_nothing_else_stays(tmp_path, kind):
+    (tmp_path / "elsewhere").mkdir()
+    target = tmp_path / "here" / "out"
+    target.parent.mkdir()
+    if kind == "folder":
+        target.mkdir()
+        (target / "old").write_text("")
+    elif kind == "file":
+        target.write_text("old")
+    else:
+        target.symlink_to(tmp_path / "elsewhere")
+    with atomic_folder(target) as new:
+        (new / "x").write_text("new")
+    assert os.listdir(target.parent) == ["out"]
+    assert os.listdir(target) == ["x"]
+    assert os.listdir(tmp_path / "elsewhere") == []

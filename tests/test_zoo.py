@@ -21,13 +21,13 @@ from chromtransfer_plugin.kipoi.group import add_to_group, register
 from chromtransfer_plugin.zoo import source as source_module
 from chromtransfer_plugin.zoo.card import card_text
 from chromtransfer_plugin.zoo.check import CHECKS, check_entry, check_models
+from chromtransfer_plugin.zoo.install import install
 from chromtransfer_plugin.zoo.listing import overview, overview_text
 from chromtransfer_plugin.zoo.source import (
     ZooSource,
     existing_source,
     find_model,
     get_entry,
-    install,
     installed_zoo,
     packaged_zoo,
 )

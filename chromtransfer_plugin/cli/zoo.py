@@ -48,7 +48,7 @@ def list_models(source: Path | None, as_json: bool) -> None:
 @click.option("--overwrite", is_flag=True, help="Replace an installed model of that name.")
 def install(names: tuple[str, ...], source: Path | None, overwrite: bool) -> None:
     """Copy models, by name or folder, to the installed ones, which `predict --model NAME` finds."""
-    from chromtransfer_plugin.zoo.source import install as install_model
+    from chromtransfer_plugin.zoo.install import install as install_model
 
     for name in names:
         click.echo(f"installed {install_model(name, source, overwrite=overwrite)}")

@@ -186,6 +186,8 @@ def check_group_names(name: str | None, group: str) -> None:
     Kipoi reads the names with pandas, which takes some for numbers, flags or missing values.
     """
     check_name(group, "group name")
+    if group in RESERVED:
+        raise ChromTransferError(f"group name '{group}': means something else in a source. Choose another.")
     if name is None:
         return
     check_name(name)

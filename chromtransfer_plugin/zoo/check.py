@@ -13,7 +13,7 @@ from chromtransfer_plugin.checkpoint import load_model
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.kipoi.description import EXPECTATION
 from chromtransfer_plugin.kipoi.example import check_expectation
-from chromtransfer_plugin.kipoi.group import TABLE, listed
+from chromtransfer_plugin.kipoi.group import TABLE, check_group_names, listed
 from chromtransfer_plugin.zoo.card import printable
 from chromtransfer_plugin.zoo.listing import aligned
 from chromtransfer_plugin.zoo.source import ZooEntry, existing_source, get_entry, search_path, verify
@@ -116,7 +116,10 @@ def _predicts(entry: ZooEntry) -> None:
 
 
 def _listed(entry: ZooEntry) -> None:
-    if entry.group and entry.folder.name not in listed(entry.folder.parent):
+    if not entry.group:
+        return
+    check_group_names(entry.folder.name, entry.group)
+    if entry.folder.name not in listed(entry.folder.parent):
         raise ChromTransferError(
             f"{entry.folder.parent / TABLE}: does not have {entry.folder.name}, so Kipoi cannot find it. Write it "
             f"again: chromtransfer zoo card {entry.folder} --rebuild"

@@ -103,7 +103,7 @@ class HubRemote:
             address, target, file.expected, max_bytes=file.size, patience=self.patience, token=self.token
         )
 
-    def store(self, name: str, folder: Path, model: SharedModel) -> None:
+    def store(self, name: str, folder: Path, model: SharedModel, replace: bool) -> None:  # noqa: ARG002
         """Only note the files: they go into the commit of the index."""
         self._waiting |= {f"{name}/{file}": folder / file for file in model.files}
 

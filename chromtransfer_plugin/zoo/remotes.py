@@ -16,6 +16,7 @@ from chromtransfer_plugin.download import copy_verified, download
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.files import atomic_folder, atomic_path, make_folder
 from chromtransfer_plugin.kipoi.group import TEMPLATE
+from chromtransfer_plugin.verify import is_there
 from chromtransfer_plugin.web import (
     ChangedError,
     NotThereError,
@@ -28,6 +29,7 @@ from chromtransfer_plugin.web import (
 )
 from chromtransfer_plugin.zoo.shared import (
     INDEX,
+    LIMITS,
     MOST_INDEX,
     Index,
     Remote,
@@ -63,6 +65,10 @@ def open_remote(place: str | Path, patience: Patience | None = None, writing: bo
         If it is none of these.
     """
     text = str(place)
+    if not text.strip():
+        raise ChromTransferError(
+            "the place to share models at is empty. Name a folder ('.' for this one), an address or hf://owner/repository."
+        )
     if text.startswith(HUB):
         from chromtransfer_plugin.zoo.hub import HubRemote
 
@@ -100,7 +106,7 @@ class FolderRemote:
         """Copy one file from here, verified."""
         copy_verified(self.folder / path, target, file.expected, max_bytes=file.size)
 
-    def store(self, name: str, folder: Path, model: SharedModel) -> None:
+    def store(self, name: str, folder: Path, model: SharedModel, replace: bool) -> None:
         """Copy the files of a model to here."""
         target = self.folder / name
         if (target.parent / TEMPLATE).exists():
@@ -109,6 +115,7 @@ class FolderRemote:
                 f"folder, or put it there with: chromtransfer zoo add {folder} --name {target.name} --source {self.folder}"
             )
         make_folder(target.parent)
+        _check_replaceable(target, model, replace)
         with atomic_folder(target) as new:
             for file, facts in model.files.items():
                 copy_verified(folder / file, new / file, facts.expected, max_bytes=facts.size)
@@ -134,6 +141,27 @@ class FolderRemote:
                 with contextlib.suppress(OSError):  # a file system without locks
                     fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _check_replaceable(target: Path, model: SharedModel, replace: bool) -> None:
+    """Refuse to write over what is no shared model, or over one that no index names without being told to."""
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise ChromTransferError(
+            f"{target}: is no folder, so no shared model, and is kept. Remove it yourself."
+        )
+    found = sorted(path.name for path in target.iterdir()) if target.exists() else []
+    if others := [name for name in found if name not in LIMITS]:
+        raise ChromTransferError(
+            f"{target}: holds {', '.join(others[:3])}, so it is not only a shared model, and is kept. Move it away, or "
+            "share to another folder."
+        )
+    # A push that was killed after its files leaves the same ones.
+    if not replace and not all(
+        name in model.files and is_there(target / name, model.files[name].expected) for name in found
+    ):
+        raise ChromTransferError(
+            f"{target}: is there already, though {INDEX} does not name it. Rename yours, or replace it (--overwrite)."
+        )
 
 
 class HttpRemote:
@@ -173,8 +201,8 @@ class HttpRemote:
             token=self.token,
         )
 
-    def store(self, name: str, folder: Path, model: SharedModel) -> None:
-        """Copy the files of a model to here."""
+    def store(self, name: str, folder: Path, model: SharedModel, replace: bool) -> None:  # noqa: ARG002
+        """Copy the files of a model to here; a server does not tell what else it has."""
         for file, facts in model.files.items():
             put(self.address(f"{name}/{file}"), folder / file, self.patience, self.token)
             with tempfile.TemporaryDirectory() as back:  # what the server made of it is what others will get

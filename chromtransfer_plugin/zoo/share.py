@@ -14,6 +14,7 @@ from chromtransfer_plugin.kipoi.example import check_expectation
 from chromtransfer_plugin.kipoi.group import check_free, missing_files, register
 from chromtransfer_plugin.verify import is_there
 from chromtransfer_plugin.web import ChangedError, Patience
+from chromtransfer_plugin.zoo.card import presentation
 from chromtransfer_plugin.zoo.remotes import open_remote
 from chromtransfer_plugin.zoo.shared import (
     INDEX,
@@ -119,7 +120,7 @@ def push(
     stored: dict[str, SharedModel] = {}
     for name, (folder, facts) in chosen.items():
         try:
-            remote.store(name, folder, facts)
+            remote.store(name, folder, facts, overwrite)
             stored[name] = facts
         except ChromTransferError as error:
             results.append(tell(Shared(name, remote.shown, error=str(error))))
@@ -287,6 +288,7 @@ def check_works(folder: Path, weights_sha256: str) -> None:
             raise ChromTransferError(
                 f"{folder / CARD}: belongs to other weights, SHA-256 {card.weights_sha256 or 'unknown'}."
             )
+        presentation(card)
         check_expectation(folder / EXPECTATION, load_model(folder).model, card)
     except MemoryError as error:
         raise ChromTransferError(f"{folder}: cannot be read ({type(error).__name__}).") from error

@@ -92,8 +92,8 @@ class Remote(Protocol):
     def fetch(self, path: str, target: Path, file: SharedFile) -> None:
         """Copy one file from here to ``target``, verified."""
 
-    def store(self, name: str, folder: Path, model: SharedModel) -> None:
-        """Copy the files of a model from ``folder`` to here."""
+    def store(self, name: str, folder: Path, model: SharedModel, replace: bool) -> None:
+        """Copy the files of a model from ``folder`` to here; ``replace`` another one that no index names."""
 
     def write_index(self, index: Index, version: str | None) -> None:
         """Replace the index if it is still of that version; else raise ChangedError."""
@@ -109,21 +109,22 @@ def parse_index(text: str, where: str) -> Index:
     """
     try:
         raw = json.loads(text)
-        version = raw.get("format") if isinstance(raw, dict) else None
-        if isinstance(version, int) and version > FORMAT:
-            raise ChromTransferError(
-                f"{where}: format {version} is newer than {FORMAT}; update chromtransfer-plugin."
-            )
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
+        raise ChromTransferError(
+            f"{where}: no index of a shared zoo, not readable as JSON ({error})."
+        ) from error
+    version = raw.get("format") if isinstance(raw, dict) else None
+    if isinstance(version, int) and version > FORMAT:
+        raise ChromTransferError(
+            f"{where}: format {version} is newer than {FORMAT}; update chromtransfer-plugin."
+        )
+    try:
         index = Index.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the index"
         raise ChromTransferError(
             f"{where}: no index of a shared zoo: {printed(key)}: {first['msg']}."
-        ) from error
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ChromTransferError(
-            f"{where}: no index of a shared zoo, not readable as JSON ({error})."
         ) from error
     for name, model in index.models.items():
         check_full_name(name, where)
