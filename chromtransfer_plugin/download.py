@@ -153,6 +153,7 @@ class _Part:
         finally:
             if self.path.exists() and self._is_ours(stream) and not self.size:
                 self.path.unlink()
+                self.note_path.unlink(missing_ok=True)
             stream.close()
 
     def _is_ours(self, stream: IO[bytes]) -> bool:

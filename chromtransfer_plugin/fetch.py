@@ -167,7 +167,7 @@ def fetch(
             f"fetch {what}: only={list(only)}: this is one file, there is nothing to choose."
         )
     place = _Place(
-        _base(url or SERVERS[what]),
+        _base(SERVERS[what] if url is None else url),
         Path(out).expanduser() if out is not None else cache_folder() / what,
         offline,
         out is None,
@@ -205,8 +205,10 @@ def _base(text: str) -> str:
     if is_url(text):
         return check_url(text).rstrip("/")
     folder = Path(text).expanduser()
-    if not folder.is_dir():
-        raise ChromTransferError(f"{text}: neither a URL (https://...) nor an existing folder.")
+    if not text or not folder.is_dir():
+        raise ChromTransferError(
+            f"{text or '--url is empty'}: neither a URL (https://...) nor an existing folder."
+        )
     return str(folder)
 
 
@@ -330,7 +332,14 @@ def _fetch_hg38(place: _Place, pin: str | None) -> Fetched:
     )
     _get(place, Item(HG38, HG38_PACKED, HG38_PACKED, expected, 3_000 * _MB), packed)
     kinds = digests(packed, ("sha256", "md5"))
-    size, sha256 = unpack_fasta(packed, target, 6_000 * _MB)
+    try:
+        size, sha256 = unpack_fasta(packed, target, 6_000 * _MB)
+    except NotAFastaError as error:
+        packed.unlink()  # else the next run would take it for the download
+        raise ChromTransferError(
+            f"{shown(place.address(HG38_PACKED))}: {by} fits, but the file was refused and removed: {error} Use another "
+            "server (--url)."
+        ) from error
     write_record(
         target,
         {
@@ -366,6 +375,10 @@ def _published_md5(place: _Place) -> tuple[Expected, str]:
     return Expected(md5=md5), f"MD5 {md5} in {shown(address)}"
 
 
+class NotAFastaError(ChromTransferError):
+    """A file is no compressed FASTA of a sensible size."""
+
+
 def unpack_fasta(packed: Path, target: Path, max_bytes: int) -> tuple[int, str]:
     """Write a gzip-compressed FASTA as plain text.
 
@@ -376,8 +389,10 @@ def unpack_fasta(packed: Path, target: Path, max_bytes: int) -> tuple[int, str]:
 
     Raises
     ------
-    ChromTransferError
+    NotAFastaError
         If it is damaged, no FASTA, or larger than ``max_bytes``.
+    ChromTransferError
+        If the plain file cannot be written.
     """
     digest, size = hashlib.sha256(), 0
     try:
@@ -390,15 +405,15 @@ def unpack_fasta(packed: Path, target: Path, max_bytes: int) -> tuple[int, str]:
         ):
             while piece := stream.read(4 * CHUNK):
                 if not size and not piece.startswith(b">"):
-                    raise ChromTransferError(f"{packed}: is no FASTA, it starts with {piece[:20]!r}.")
+                    raise NotAFastaError(f"{packed}: is no FASTA, it starts with {piece[:20]!r}.")
                 size += len(piece)
                 if size > max_bytes:
-                    raise ChromTransferError(f"{packed}: unpacks to more than {max_bytes:,} bytes, refused.")
+                    raise NotAFastaError(f"{packed}: unpacks to more than {max_bytes:,} bytes, refused.")
                 digest.update(piece)
                 out.write(piece)
                 bar.update(raw.tell() - bar.n)
             if not size:
-                raise ChromTransferError(f"{packed}: holds nothing.")
+                raise NotAFastaError(f"{packed}: holds nothing.")
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise ChromTransferError(f"{packed}: cannot be unpacked ({error}).") from error
+        raise NotAFastaError(f"{packed}: cannot be unpacked ({error}).") from error
     return size, digest.hexdigest()

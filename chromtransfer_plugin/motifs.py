@@ -44,7 +44,7 @@ def read_motifs(source: str | Path) -> Matrices:
     try:
         found = {name: np.asarray(matrix, dtype=float).T for name, matrix in read_meme(str(path)).items()}
         begun = sum(line.startswith("MOTIF") for line in path.read_text().splitlines())
-    except (ValueError, IndexError, AttributeError, OSError) as error:
+    except (ValueError, IndexError, AttributeError, OSError, MemoryError) as error:
         raise ChromTransferError(
             f"{path}: not readable as MEME motifs (expected for each a line 'MOTIF name', a line "
             f"'letter-probability matrix: alength= 4 w= N' and N rows of A, C, G and T): {error}."

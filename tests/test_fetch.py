@@ -178,6 +178,7 @@ def test_a_verified_pointer_is_named(server, monkeypatch, cache):
         ({"what": "published", "only": ["K526"]}, "there is no 'K526': use .*K562"),
         ({"what": "published", "url": "file:///tmp"}, "expected a URL like"),
         ({"what": "published", "url": "no/such/folder"}, "neither a URL .* nor an existing folder"),
+        ({"what": "published", "url": ""}, "--url is empty: neither a URL .* nor an existing folder"),
         ({"what": "published", "sha256": "a" * 64}, "for hg38 or jaspar"),
         ({"what": "hg38", "only": ["chr1"]}, "nothing to choose"),
         ({"what": "hg38", "sha256": "abc"}, "expected 64 hexadecimal digits"),
@@ -291,7 +292,8 @@ def test_hg38_that_cannot_be_unpacked_leaves_no_genome(server, cache, content, m
     server.add("/hg38.fa.gz", content)
     (result,) = get("hg38", server.url, sha256=hashlib.sha256(content).hexdigest())
     assert message in result.error
-    assert not (cache / "hg38/hg38.fa").exists()
+    assert "refused and removed" in result.error
+    assert files(cache) == {}  # a second run starts from nothing
 
 
 def test_unpacking_is_bounded(tmp_path):
