@@ -244,7 +244,8 @@ def _read(path: Path) -> pd.DataFrame:
         raise ChromTransferError(f"{path}: holds no variants, only a header.")
     table = pd.DataFrame(rows, columns=["record", "chrom", "pos", "id", "ref", "alt"])
     for column in ("ref", "alt"):
-        table[column] = table[column].str.upper()
+        letters = table[column].str.fullmatch("[A-Za-z]+")  # `<DEL>` and `G[chr2:321[` stay as they are
+        table[column] = table[column].where(~letters, table[column].str.upper())
     return table
 
 
@@ -338,7 +339,7 @@ def _finish(path: str | Path, table: pd.DataFrame, reasons: NDArray[Any]) -> Var
     )
     if not report.n_kept:
         raise ChromTransferError(
-            f"{path}: no usable variant is left.\n{report.summary()}\n"
-            "Is the genome the assembly that the VCF refers to?"
+            f"{path}: no usable variant is left.\n{report.summary()}"
+            + ("\nIs the genome the assembly that the VCF refers to?" if (reasons == _MISMATCH).any() else "")
         )
     return Variants(table[reasons == ""].reset_index(drop=True), report)

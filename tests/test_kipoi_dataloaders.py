@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -160,11 +161,41 @@ def test_labels_of_the_papers_csv(folder, genome):
         ({"positive": "x", "label_column": 9}, "none of the 3 usable rows has 9 columns"),
         ({"classes": "K562,,A549"}, "'classes' is 'K562,,A549', expected labels separated by commas"),
         ({"positive": 1.5}, "'positive' is 1.5, expected labels"),
+        ({"positive": True}, "'positive' is True, expected labels"),
+        ({"classes": "K562,A549,K562"}, "'classes' is 'K562,A549,K562': name each label once"),
+        ({"target_columns": []}, "'target_columns' names no column"),
+        ({"label_column": True, "positive": "K562"}, "'label_column' is True, expected a column"),
+        (
+            {"width": 10**30},
+            "'width' is 1000000000000000000000000000000, expected .* from 1 to 1,000,000,000",
+        ),
     ],
 )
 def test_targets_that_are_not_there_are_one_clear_error(labelled, genome, arguments, message):
     with pytest.raises(ChromTransferError, match=message):
         make_loader(labelled, genome, **arguments)
+
+
+def test_arguments_that_are_no_files_are_one_clear_error(labelled, genome):
+    for intervals, fasta, message in (
+        (f"{labelled}\0", genome, "'intervals_file' is .*, expected a file"),
+        (labelled, "", "'fasta_file' is '', expected a file"),
+        (labelled, "x" * 5000, "File name too long"),
+    ):
+        with pytest.raises(ChromTransferError, match=message):
+            make_loader(intervals, fasta)
+
+
+def test_one_long_name_does_not_cost_its_length_in_every_row(folder, genome):
+    path = folder / "long.bed"
+    rows = [f"chr1\t{1000 + i}\t{1001 + i}\tr{i}" for i in range(2000)]
+    path.write_text("\n".join([*rows, "chr1\t1500\t1600\t" + "x" * 50_000]) + "\n")
+    tracemalloc.start()
+    loader = make_loader(path, genome)
+    assert loader.batch(slice(0, 2))["metadata"]["ranges"]["id"].tolist() == ["r0", "r1"]
+    assert tracemalloc.get_traced_memory()[1] < 50_000_000  # as one array of texts: 400 MB
+    tracemalloc.stop()
+    assert len(loader[2000]["metadata"]["ranges"]["id"]) == 50_000
 
 
 # --- FASTA ---------------------------------------------------------------------------------------------
@@ -291,6 +322,12 @@ def test_both_alleles_of_each_variant_follow_each_other(vcf, genome, contigs):
     np.testing.assert_array_equal(ranges["start"][::2], ranges["start"][1::2])
     first = (batch["inputs"][0] != batch["inputs"][1]).any(axis=0)
     assert np.flatnonzero(first).tolist() == [300]
+
+
+@pytest.mark.parametrize("allele", ["REF", None, ["ref"], 1])
+def test_an_allele_is_ref_alt_or_both(vcf, genome, allele):
+    with pytest.raises(ChromTransferError, match=r"'allele' is .*, expected one of ref, alt, both"):
+        make("VariantDataloader", vcf_file=vcf, fasta_file=genome, allele=allele)
 
 
 def test_variants_that_are_left_out_are_listed(vcf, genome):

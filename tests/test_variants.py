@@ -404,6 +404,20 @@ def test_bad_files_are_one_clear_error(tmp_path, genome, text, message, capfd):
     assert "[E::" not in capfd.readouterr().err
 
 
+def test_the_report_has_alleles_as_the_file_writes_them(tmp_path, genome):
+    path = tmp_path / "x.vcf"
+    alleles = ["<DEL>", f"{GOOD.split(chr(9))[3]}[chr2:321["]
+    rows = [GOOD.replace(f"\t{GOOD.split(chr(9))[4]}\t", f"\t{alt}\t", 1) for alt in alleles]
+    path.write_text("\n".join([HEAD.rstrip("\n"), *rows]) + "\n")
+    with pytest.raises(ChromTransferError, match="no usable variant is left") as error:
+        read_variants(path, genome, 50)
+    assert f":{alleles[0]}" in str(error.value)
+    assert "symbolic or a breakend" in str(error.value)
+    assert "Is the genome the assembly" not in str(error.value)  # REF is right
+    path.write_text("\n".join([HEAD.rstrip("\n"), GOOD, rows[1]]) + "\n")
+    assert read_variants(path, genome, 50).report.dropped[0][1].endswith(alleles[1])
+
+
 def test_damaged_files_are_refused(tmp_path, genome):
     for path, message in ((tmp_path / "nowhere.vcf", "no such file"), (tmp_path, "is a folder")):
         with pytest.raises(ChromTransferError, match=message):

@@ -16,6 +16,7 @@ from chromtransfer_plugin.kipoi.window_dataset import (
     WindowDataset,
     absolute_path,
     check_width,
+    text_array,
     warn_dropped,
     warn_unknown,
 )
@@ -84,27 +85,26 @@ class RegionDataloader(WindowDataset):
         self._contigs = genome.contig_index(table["chrom"].to_numpy())
         self._starts = table["start"].to_numpy()
         named = ~table["name"].isin(["", "."])
-        # Numpy strings, not objects: Kipoi's HDF5 writer takes objects for arrays of variable length.
-        self._metadata = {
-            "chr": table["chrom"].to_numpy(dtype=str),
-            "start": self._starts,
-            "end": table["end"].to_numpy(),
-            "id": table["name"].where(named, ids).to_numpy(dtype=str),
-            "strand": table["strand"].replace(".", "*").to_numpy(dtype=str),
+        self._texts = {
+            "chr": table["chrom"].to_numpy(dtype=object),
+            "id": table["name"].where(named, ids).to_numpy(dtype=object),
+            "strand": table["strand"].replace(".", "*").to_numpy(dtype=object),
         }
         self._source_lines = table["source_line"].to_numpy()
-        unknown = genome.only_n(self._contigs, self._starts, self._metadata["end"])
+        unknown = genome.only_n(self._contigs, self._starts, self._starts + width)
         warn_unknown(ids[unknown].tolist(), str(genome.path))
 
     def batch(self, rows: slice | NDArray[np.int64]) -> dict[str, Any]:
         """Give several windows at once: ``inputs`` float32 (n, 4, width), ``metadata`` and perhaps ``targets``."""
-        codes = self._genome.extract(self._contigs[rows], self._starts[rows], self._width)
+        start = self._starts[rows]
+        codes = self._genome.extract(self._contigs[rows], start, self._width)
+        texts = {key: text_array(values[rows]) for key, values in self._texts.items()}
         targets = {} if self._targets is None else {"targets": self._targets[rows]}
         return {
             "inputs": one_hot(codes, "channels_first"),
             **targets,
             "metadata": {
-                "ranges": GenomicRanges(**{key: values[rows] for key, values in self._metadata.items()}),
+                "ranges": GenomicRanges(start=start, end=start + self._width, **texts),
                 "source_line": self._source_lines[rows],
             },
         }

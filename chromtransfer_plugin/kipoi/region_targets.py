@@ -63,7 +63,7 @@ def read_regions_and_targets(
         raise ChromTransferError(
             "dataloader argument 'label_column' goes with 'positive' or 'classes', which say what the labels mean."
         )
-    if label_column is not None and (not isinstance(label_column, int) or label_column < 1):
+    if label_column is not None and (type(label_column) is not int or label_column < 1):  # True is an int
         raise ChromTransferError(
             f"dataloader argument 'label_column' is {label_column!r}, expected a column counted from 1."
         )
@@ -94,10 +94,12 @@ def _names(argument: str, value: Any) -> list[str]:
         value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
     )
     names = [str(item).strip() for item in items]
-    if not names or "" in names or not all(isinstance(item, str | int) for item in items):
+    if not names or "" in names or not all(type(item) in (str, int) for item in items):
         raise ChromTransferError(
             f"dataloader argument '{argument}' is {value!r}, expected labels separated by commas, e.g. \"A549,K562\"."
         )
+    if len(set(names)) < len(names):
+        raise ChromTransferError(f"dataloader argument '{argument}' is {value!r}: name each label once.")
     return names
 
 
@@ -113,6 +115,8 @@ def _columns(value: Any) -> list[int]:
                 '4, "4,6" or "5-10".'
             )
         columns += range(first, last + 1)
+    if not columns:
+        raise ChromTransferError("dataloader argument 'target_columns' names no column.")
     return columns
 
 

@@ -63,7 +63,7 @@ class VariantDataloader(WindowDataset):
         width: int = WINDOW,
     ) -> None:
         check_width(width)
-        if allele not in _CHOICES:
+        if not isinstance(allele, str) or allele not in _CHOICES:
             raise ChromTransferError(
                 f"dataloader argument 'allele' is {allele!r}, expected one of {', '.join(_CHOICES)}."
             )

@@ -22,6 +22,7 @@ from chromtransfer_plugin.kipoi import compat
 
 compat.apply()
 
+WIDEST = 1_000_000_000  # bp; longer than any window, and sums of such numbers fit 64 bits
 _MOST_LISTED = 20  # rows or windows named in one warning
 
 
@@ -133,7 +134,8 @@ def text_array(values: Any) -> NDArray[np.str_]:
 
 def absolute_path(argument: str, path: Any, example: str) -> str:
     """Give an absolute path: Kipoi changes the working directory only while it constructs a dataloader."""
-    if not isinstance(path, str | os.PathLike):
+    usable = isinstance(path, str | os.PathLike) and "\0" not in os.fspath(path) and os.fspath(path) != ""
+    if not usable:
         raise ChromTransferError(
             f"dataloader argument '{argument}' is {'missing' if path is None else repr(path)}, expected a file. "
             f"Example: --dataloader_args '{example}'."
@@ -143,9 +145,9 @@ def absolute_path(argument: str, path: Any, example: str) -> str:
 
 def check_width(width: Any) -> None:
     """Refuse what is no window length."""
-    if isinstance(width, bool) or not isinstance(width, int) or width < 1:
+    if isinstance(width, bool) or not isinstance(width, int) or not 1 <= width <= WIDEST:
         raise ChromTransferError(
-            f"dataloader argument 'width' is {width!r}, expected a whole number of base pairs, at least 1."
+            f"dataloader argument 'width' is {width!r}, expected a whole number of base pairs from 1 to {WIDEST:,}."
         )
 
 
