@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -72,6 +73,14 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files of ``path`` that killed processes left; nobody may be writing it now."""
+    ours = re.compile(rf"\.tmp-[0-9a-f]{{12}}-{re.escape(path.name)}")
+    with contextlib.suppress(OSError):
+        for found in [entry for entry in path.parent.iterdir() if ours.fullmatch(entry.name)]:
+            found.unlink()
 
 
 @contextlib.contextmanager

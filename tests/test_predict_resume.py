@@ -186,3 +186,24 @@ def test_stored_rows_come_back(tmp_path):
         os.truncate(store.folder / "probabilities.f32", 39)  # as after a power cut
         assert store.rows() == 3
     assert list(tmp_path.iterdir()) == []
+
+
+DIES_WRITING = """
+import os, signal, sys
+from chromtransfer_plugin.prediction import run, predict_file
+run.EvaluationWriter.figures = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+predict_file(sys.argv[1], sys.argv[2], bed=sys.argv[3], genome=sys.argv[4], device="cpu", positive="K562")
+"""
+
+
+def test_what_a_kill_while_writing_left_is_removed(world, tmp_path):  # noqa: F811
+    out, other = tmp_path / "o.tsv", tmp_path / ".tmp-0123456789ab-x.o.tsv"
+    other.touch()
+    arguments = [str(path) for path in (world.binary, out, world.bed, world.genome)]
+    child = subprocess.run([sys.executable, "-c", DIES_WRITING, *arguments], capture_output=True)
+    assert child.returncode == -signal.SIGKILL, child.stderr.decode()
+    left = {path.name[len(".tmp-0123456789ab-") :] for path in tmp_path.glob(".tmp-*")}
+    assert left == {"o.tsv", "o.tsv.dropped.tsv", "x.o.tsv"}
+    predicted(world, out)
+    names = {"o.tsv", "o.tsv.dropped.tsv", "o.tsv.run.json", other.name}
+    assert {path.name for path in tmp_path.iterdir()} == names

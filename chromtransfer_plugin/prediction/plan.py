@@ -65,6 +65,7 @@ class Plan(NamedTuple):
     device: torch.device
     names: list[str]
     stamp: tuple[int, int]  # of the input before it was read
+    targets: list[Path]  # every file that may be written
 
     def writer(
         self,
@@ -164,7 +165,7 @@ def make_plan(request: Request, models: list[NamedModel], report: Callable[[str]
     source = _open(request, width)
     for note in source.notes:
         report(note)
-    return Plan(request, source, width, format, device, names, before)
+    return Plan(request, source, width, format, device, names, before, targets)
 
 
 def _open(request: Request, width: int | None) -> Source:

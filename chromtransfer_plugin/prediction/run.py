@@ -15,6 +15,7 @@ import chromtransfer_plugin
 from chromtransfer_plugin.checkpoint import sha256
 from chromtransfer_plugin.defaults import PREDICT_BATCH
 from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.files import remove_leftovers
 from chromtransfer_plugin.prediction import plan as plans
 from chromtransfer_plugin.prediction.engine import PIECE_BASES, Settings, score_blocks
 from chromtransfer_plugin.prediction.evaluation import EvaluationWriter, Figures
@@ -153,6 +154,8 @@ class _Run:
         settings = Settings(request.batch_size, request.both_strands, pad_to, str(self._plan.device))
         partial = Partial(request.out, self._identity(settings), len(self._columns))
         with partial.opened():
+            for target in self._plan.targets:
+                remove_leftovers(target)
             if partial.changed:
                 self._report(
                     f"{partial.folder}: results of an earlier run with other settings ({', '.join(partial.changed)}) "
