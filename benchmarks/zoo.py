@@ -28,6 +28,7 @@ from chromtransfer_plugin.predict import predict_checkpoint
 from chromtransfer_plugin.regions import region_ids
 from chromtransfer_plugin.reproduce import GENOME, pretraining_regions
 from chromtransfer_plugin.train import TrainingData, train
+from chromtransfer_plugin.zoo.card import member_records
 
 PARTS = ("pretrained", "lines", "multiclass")
 SMALL = {"head": [32]}
@@ -42,7 +43,7 @@ ORIGIN = (
 )
 LIMIT = "The authors' own models were trained on 30 times as much: import their weights with `chromtransfer import-keras`."
 TEST = "given windows on chr2 and chr3, which had been looked at when the preset was chosen"
-CROSS = "locus-wise 3-fold cross-validation on the training windows"
+CROSS = "locus-wise 3-fold cross-validation on the training windows, each scored by the network that had not seen it"
 
 
 @click.group()
@@ -99,7 +100,8 @@ def add(data: Path, out: Path, source: Path) -> None:
     example: dict[str, Any] = {"genome": data / GENOME, "intervals": data / "regions" / "test" / "MCF7.csv"}
 
     def put(name: str, loaded: LoadedModel, n: dict[str, int], scores: dict[str, Any], doc: str) -> None:
-        trained_on = f"{n['windows']:,} windows, {n['positives']:,} of them open ({ORIGIN})"
+        each = shares(loaded.card, n["windows"])
+        trained_on = f"{n['windows']:,} windows, {n['positives']:,} of them open{each} ({ORIGIN})"
         record = {k: v for k, v in loaded.card.training.items() if k != MEMBERS}  # paths of this machine
         record |= {"train_windows": n["windows"], "train_positives": n["positives"], "scores": scores}
         card = loaded.card.model_copy(update={"trained_on": trained_on, "training": record})
@@ -115,6 +117,18 @@ def add(data: Path, out: Path, source: Path) -> None:
         doc = f"Probability that a window is open chromatin in {line} and in none of the five other lines."
         put(line, select_outputs(lines, [line]), n, scores, doc)
     put("multiclass", *multiclass(data, out))
+
+
+def shares(card: Card, windows: int) -> str:
+    """Say what each network of an ensemble was trained on; empty for a single network."""
+    records = member_records(card)
+    if not records:
+        return ""
+    both = int(records[0]["train_windows"] + records[0]["validation_windows"])
+    all_of = (
+        "them" if both == windows else f"the {both:,} windows of all six lines, which they learnt together"
+    )
+    return f"; {card.members} networks, each trained on two thirds of {all_of}"
 
 
 def pretrained(data: Path, out: Path) -> tuple[LoadedModel, dict[str, int], dict[str, Any], str]:

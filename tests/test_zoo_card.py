@@ -10,7 +10,8 @@ from chromtransfer_plugin.zoo.card import card_text, scores
 
 
 def make_card(outputs=("K562",), **fields) -> Card:
-    return Card(architecture=Architecture(n_outputs=len(outputs)), outputs=list(outputs), **fields)
+    fields.setdefault("architecture", Architecture(n_outputs=len(outputs)))
+    return Card(outputs=list(outputs), **fields)
 
 
 def test_card_tells_what_the_record_says():
@@ -36,11 +37,30 @@ def test_card_tells_what_the_record_says():
         "chromtransfer zoo install ChromTransfer/K562",
         "| keras.variant | finetuned\\|flat |",
         "- Trained on: 5,000 windows of chr1",
+        "- 15% of its training windows are positive: where the share is another, as in a whole genome, take its "
+        "probabilities as ranks.",
         "Authors: Ada. Version 0.1. Generated from `card.json`, which has the whole record.",
     ):
         assert line in text.splitlines(), line
     assert "SMOKE" not in text
     assert card_text("ChromTransfer/K562", Card.model_validate_json(card.model_dump_json())) == text
+
+
+def test_a_motif_trunk_reads_both_strands_and_says_so():
+    card = make_card(architecture=Architecture(n_outputs=1, trunk="motifs", motifs=[2, 0, 0, 0]))
+    text = card_text("G/m", card)
+    assert (
+        "| Network | ChromTransfer, known motifs and counts of 6-mers (trunk motifs) in the place of" in text
+    )
+    assert "A sequence and its reverse complement get the same probabilities." in text
+    assert "plus strand" not in text
+    assert "Only the plus strand is read." in card_text("G/m", make_card())
+
+
+def test_impossible_counts_are_not_made_a_share():
+    for n, positives in ((0, 0), (10, 11), (10, -1), ("10", 1), (10**400, 10**401)):
+        card = make_card(training={"train_windows": n, "train_positives": positives})
+        assert "positive: where" not in card_text("G/m", card)
 
 
 def test_windows_of_an_ensemble():

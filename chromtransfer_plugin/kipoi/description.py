@@ -76,9 +76,14 @@ def technical(card: Card) -> str:
     n = len(card.outputs)
     one = card.members == 1
     network = "ChromTransfer network" if one else f"Mean logit of {card.members} ChromTransfer networks"
+    strands = (
+        "A sequence and its reverse complement get the same probabilities."
+        if card.architecture.trunk == "motifs"
+        else "Only the plus strand is read."
+    )
     return (
-        f"{network}: {card.window} bp of DNA in, {n} probabilit{'y' if n == 1 else 'ies'} out. "
-        "Only the plus strand is read. A window without any known base gets NaN."
+        f"{network}: {card.window} bp of DNA in, {n} probabilit{'y' if n == 1 else 'ies'} out. {strands} "
+        "A window without any known base gets NaN."
     )
 
 

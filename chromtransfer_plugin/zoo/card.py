@@ -26,6 +26,7 @@ from chromtransfer_plugin.kipoi.description import (
 README = "README.md"
 PRESENTATION = "zoo"  # key of Card.training: what is told about a model beyond what it is and was trained on
 _LONGEST = 400  # characters of one value in a table
+_TRUNKS = {"motifs": "known motifs and counts of 6-mers (trunk motifs) in the place of the residual trunk"}
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -197,7 +198,7 @@ def _scores(card: Card) -> str:
 def _facts(card: Card) -> list[tuple[str, str]]:
     network = card.architecture
     hidden = "-".join(map(str, network.head)) or "none"
-    trunk = f"{network.trunk} trunk"
+    trunk = _TRUNKS.get(network.trunk, f"{network.trunk} trunk")
     if network.trunk == "residual":
         trunk += f" of width {network.width:g}" + (
             "" if network.cut == "last_conv" else f" up to {network.cut}"
@@ -255,9 +256,20 @@ def _limits(card: Card) -> list[str]:
     limits = [f"Trained on: {_line(card.trained_on) or NOT_STATED}"]
     if not scores(card):
         limits.append("No held-out scores are recorded: nothing here says how good it is.")
+    n, positives = (card.training.get(f"train_{key}") for key in ("windows", "positives"))
+    if (
+        isinstance(n, int)
+        and isinstance(positives, int)
+        and 0 < positives <= n
+        and card.activation == "sigmoid"
+    ):
+        limits.append(
+            f"{positives / n:.0%} of its training windows are positive: where the share is another, as in a whole genome, "
+            "take its probabilities as ranks."
+        )
     return [
         *limits,
-        f"It was made for windows of {card.window} bp of the plus strand; other lengths and other genomes are untested.",
+        f"It was made for windows of {card.window} bp; other lengths and other genomes are untested.",
         "A window without any known base (A, C, G, T) gets no probability but NaN.",
     ]
 
