@@ -18,6 +18,7 @@ from chromtransfer_plugin.checkpoint import load_model, read_card
 from chromtransfer_plugin.cli import main
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.kipoi.group import add_to_group, register
+from chromtransfer_plugin.zoo import install as install_module
 from chromtransfer_plugin.zoo import source as source_module
 from chromtransfer_plugin.zoo.card import card_text
 from chromtransfer_plugin.zoo.check import CHECKS, check_entry, check_models
@@ -60,7 +61,8 @@ def source(shared_source, tmp_path):
 def cache(tmp_path, monkeypatch):
     """A cache of its own, and no models that come with the package."""
     monkeypatch.setenv("CHROMTRANSFER_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(source_module, "packaged_zoo", lambda: None)
+    for module in (source_module, install_module):
+        monkeypatch.setattr(module, "packaged_zoo", lambda: None)
     return tmp_path / "cache"
 
 
@@ -102,7 +104,8 @@ def test_models_are_found_by_full_and_by_short_name(source, checkpoints, cache):
 
 def test_the_models_of_the_package_are_found_after_the_installed_ones(cache, monkeypatch):
     assert packaged_zoo() == REPOSITORY
-    monkeypatch.setattr(source_module, "packaged_zoo", packaged_zoo)
+    for module in (source_module, install_module):
+        monkeypatch.setattr(module, "packaged_zoo", packaged_zoo)
     assert find_model("chromtransfer-demo") == REPOSITORY / "chromtransfer-demo"
     install("chromtransfer-demo")
     assert find_model("chromtransfer-demo") == cache / "zoo" / "chromtransfer-demo"
