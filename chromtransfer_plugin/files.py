@@ -15,6 +15,7 @@ from chromtransfer_plugin.errors import ChromTransferError
 
 CACHE_VARIABLE = "CHROMTRANSFER_CACHE"
 USER_CACHE = Path("~/.cache/chromtransfer")
+_STREAMS = ("/dev/std", "/dev/fd/")  # links to files if the output is redirected to one
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -39,11 +40,18 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     Raises
     ------
     ChromTransferError
-        If the folder is missing or cannot be written to, the target is a folder, or the disk is full.
+        If the folder is missing or cannot be written to, the target is a folder, a device or a pipe, or the disk is full.
     """
     target = Path(path)
     if target.is_dir():
         raise ChromTransferError(f"{target}: is a folder, expected the name of a file to write.")
+    if (
+        (target.exists() and not target.is_file())
+        or target.absolute().is_relative_to("/proc")
+        or str(target.absolute()).startswith(_STREAMS)
+    ):
+        # Renaming a file to /dev/stdout would, for root, replace the device of the whole machine.
+        raise ChromTransferError(f"{target}: is no regular file, expected the name of a file to write.")
     temporary = target.with_name(f".tmp-{secrets.token_hex(6)}-{target.name}")
     try:
         # "x" gives the umask's permissions (mkstemp would give 0600) and fails early on a bad folder.

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -45,10 +46,17 @@ def test_permissions_are_those_of_any_new_file(tmp_path):
 
 def test_bad_targets_are_explained(tmp_path):
     (tmp_path / "file").write_text("")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "null").symlink_to("/dev/null")
     for target, fault in [
         (tmp_path / "absent" / "out", "does not exist.*mkdir -p"),
         (tmp_path / "file" / "out", "is not a folder"),
         (tmp_path, "is a folder"),
+        (tmp_path / "pipe", "is no regular file"),
+        (tmp_path / "null", "is no regular file"),
+        (Path("/dev/stdout"), "is no regular file"),
+        (Path("/dev/fd/1"), "is no regular file"),
+        (Path("/proc/self/fd/1"), "is no regular file"),
     ]:
         with pytest.raises(ChromTransferError, match=fault) as caught, atomic_path(target):
             pytest.fail("must not get here")
