@@ -20,8 +20,8 @@ from chromtransfer_plugin.constants import CELL_LINES, SEED, TEST_CHROMOSOMES
 def main() -> None:
     """Open-chromatin models of DNA: pre-train, fine-tune, predict and explain.
 
-    Training runs through Selene (`selene_sdk FILE.yml`) or `train`, prediction through Kipoi (`kipoi predict`); this command
-    prepares, exports and checks what they use.
+    Training runs through Selene (`selene_sdk FILE.yml`) or `train`, prediction through Kipoi (`kipoi predict`) or `predict`.
+    Published Keras models come in by `import-keras`; `zoo` keeps models by name and shares them.
     """
 
 
