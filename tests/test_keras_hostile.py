@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -55,6 +56,8 @@ def test_missing_file_and_folder(tmp_path):
     refuse(tmp_path / "folder.h5", tmp_path, "no model found")
     with pytest.raises(ChromTransferError, match="is a folder"):
         read_keras(tmp_path / "folder.h5")
+    os.mkfifo(tmp_path / "pipe.h5")  # opening it would wait for a writer
+    refuse(tmp_path / "pipe.h5", tmp_path, "is no regular file")
 
 
 @pytest.mark.parametrize("share", [0.01, 0.2, 0.5, 0.9, 0.999])

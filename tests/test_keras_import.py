@@ -284,8 +284,9 @@ def test_architecture_from_configuration(tmp_path, variant):
 
 
 def test_configuration_file_gives_an_untrained_network(tmp_path):
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps(build(**HEADS["multi-class"]).config))
+    path = tmp_path / "config.JSON"
+    # With a byte order mark, as some editors write.
+    path.write_text(json.dumps(build(**HEADS["multi-class"]).config), encoding="utf-8-sig")
     state = torch.get_rng_state()
     first, again, other = read_config(path), read_config(path), read_config(path, seed=2)
     assert torch.equal(torch.get_rng_state(), state)

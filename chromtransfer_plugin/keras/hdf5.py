@@ -139,6 +139,8 @@ def _check_bytes(path: Path) -> None:
 
     if path.is_dir():
         raise ChromTransferError("is a folder, expected a Keras file (.h5).")
+    if path.exists() and not path.is_file():  # reading a pipe could wait forever
+        raise ChromTransferError("is no regular file. Save it to a file first.")
     try:
         size = path.stat().st_size
         with path.open("rb") as handle:

@@ -188,7 +188,7 @@ def read_config(
     path = Path(path)
     with naming(path):
         try:
-            with path.open(encoding="utf-8") as handle:
+            with path.open(encoding="utf-8-sig") as handle:
                 text = handle.read(MOST_JSON + 1)
         except (OSError, UnicodeDecodeError) as error:
             raise ChromTransferError(f"cannot be read as JSON ({error}).") from error

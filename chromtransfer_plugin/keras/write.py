@@ -65,7 +65,7 @@ def import_keras(
         models = [read_keras(file, name=key, license=license) for key, file in found.files.items()]
     else:
         found = Found()
-        if path.suffix == ".json":
+        if path.suffix.lower() == ".json":
             models = [read_config(path, name=name, outputs=outputs, license=license)]
         else:
             models = [read_keras(path, name=name, outputs=outputs, license=license)]
