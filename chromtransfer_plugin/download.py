@@ -115,8 +115,12 @@ def copy_verified(
     if size > max_bytes:
         raise ChromTransferError(f"{source}: {size:,} bytes, at most {max_bytes:,} are taken.")
     make_folder(target.parent)
-    with atomic_path(target) as temporary:
-        with source.open("rb") as stream, temporary.open("wb") as out, bytes_bar(source.name, size) as bar:
+    try:
+        stream = source.open("rb")
+    except OSError as error:
+        raise ChromTransferError(f"{source}: cannot be read ({error.strerror}).") from error
+    with stream, atomic_path(target) as temporary:
+        with temporary.open("wb") as out, bytes_bar(source.name, size) as bar:
             while piece := stream.read(CHUNK):
                 out.write(piece)
                 bar.update(len(piece))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -16,7 +17,7 @@ from chromtransfer_plugin.web import check_url
 from chromtransfer_plugin.zoo.check import check_models
 from chromtransfer_plugin.zoo.share import pull, push
 from chromtransfer_plugin.zoo.shared import INDEX, describe, parse_index
-from chromtransfer_plugin.zoo.source import ZooSource
+from chromtransfer_plugin.zoo.source import ZooSource, existing_source, get_entry
 
 NAME = "ChromTransfer/one"
 
@@ -139,3 +140,31 @@ def test_a_folder_whose_name_kipoi_cannot_read_is_not_to_be_rebuilt_for_ever(sou
     assert test.outcome["listed"] == "FAILED"
     assert "model name 'Zellé'" in test.remarks[0]
     assert "--rebuild" not in test.remarks[0]
+
+
+def test_what_cannot_be_a_path_is_a_name_that_is_not_there(source):
+    long = "x" * 5000
+    for call in (
+        lambda: get_entry(long, source), lambda: get_entry("a\0b", source), lambda: existing_source(long),
+    ):  # fmt: skip
+        with pytest.raises(ChromTransferError, match="there is no"):
+            call()
+    with pytest.raises(ChromTransferError, match="cannot be read"):
+        send(source, long)
+
+
+@pytest.mark.parametrize("file", ["card.json", "model.safetensors", "expect.h5", "README.md"])
+def test_a_file_that_may_not_be_read_is_one_clear_error(source, tmp_path, monkeypatch, file):
+    assert send(source, tmp_path / "shared") == ""
+    plain = Path.open
+
+    def refuse(path, *arguments, **options):
+        if path.name == file and (options.get("mode") or [*arguments, "r"][0]).startswith("r"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return plain(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)  # the tests may run as root, who may read all
+    assert "Permission denied" in send(source, tmp_path / "other")
+    (result,) = pull(["one"], tmp_path / "shared", into=tmp_path / "mine")
+    assert f"{NAME}/{file}: cannot be read (Permission denied)" in result.error
+    assert not list(tmp_path.glob("*/ChromTransfer/.tmp*"))

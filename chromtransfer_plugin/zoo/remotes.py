@@ -86,7 +86,7 @@ class FolderRemote:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.expanduser()
         self.shown = str(self.folder)
-        if self.folder.exists() and not self.folder.is_dir():
+        if os.path.exists(self.folder) and not os.path.isdir(self.folder):
             raise ChromTransferError(f"{self.folder}: is no folder.")
 
     def read_index(self) -> tuple[Index, str | None]:

@@ -169,7 +169,7 @@ def describe(folder: Path) -> SharedModel:
     Raises
     ------
     ChromTransferError
-        If one that is needed is missing, or one is too large to be shared.
+        If one that is needed is missing, or one cannot be read or is too large to be shared.
     """
     files: dict[str, SharedFile] = {}
     for file, most in LIMITS.items():
@@ -178,7 +178,10 @@ def describe(folder: Path) -> SharedModel:
             size = path.stat().st_size
             if size > most:
                 raise ChromTransferError(f"{path}: {size:,} bytes, at most {most:,} can be shared.")
-            files[file] = SharedFile(sha256=digests(path, ["sha256"])["sha256"], size=size)
+            try:
+                files[file] = SharedFile(sha256=digests(path, ["sha256"])["sha256"], size=size)
+            except OSError as error:
+                raise ChromTransferError(f"{path}: cannot be read ({error.strerror}).") from error
     if missing := [file for file in NEEDED if file not in files]:
         raise ChromTransferError(f"{folder}: {', '.join(missing)} is missing, so it cannot be shared.")
     return SharedModel(files=files)

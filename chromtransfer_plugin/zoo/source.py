@@ -75,12 +75,14 @@ class ZooSource:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).expanduser()
-        if self.path.exists() and not self.path.is_dir():
+        # os.path: what may not be looked at, or cannot be a path, is not there
+        if os.path.exists(self.path) and not os.path.isdir(self.path):
             raise ChromTransferError(
                 f"{self.path}: is no folder, expected a folder of models (a zoo source)."
             )
-        if (self.path / CARD).is_file() or (self.path / TEMPLATE).is_file():
-            what = "a model" if (self.path / CARD).is_file() else "a group of models"
+        model, group = (os.path.isfile(self.path / file) for file in (CARD, TEMPLATE))
+        if model or group:
+            what = "a model" if model else "a group of models"
             raise ChromTransferError(
                 f"{self.path}: is {what}, not a source. Name the folder above: {self._above()}"
             )
@@ -211,7 +213,7 @@ def entry_at(path: str | Path) -> ZooEntry | None:
         If it is a checkpoint, but not one of a zoo.
     """
     folder = Path(path).expanduser()
-    if not (folder / CARD).is_file():
+    if not os.path.isfile(folder / CARD):  # False also for what cannot be a path
         return None
     folder = folder.resolve()
     if (folder / DESCRIPTION).is_file():
@@ -226,7 +228,7 @@ def entry_at(path: str | Path) -> ZooEntry | None:
 def existing_source(path: str | Path) -> ZooSource:
     """Open a source that must hold at least one model."""
     source = ZooSource(path)
-    if not source.path.is_dir():
+    if not os.path.isdir(source.path):
         raise ChromTransferError(f"{source.path}: there is no such folder, expected a zoo source.")
     if not source.entries():
         raise ChromTransferError(
@@ -248,7 +250,7 @@ def _hint(name: str, known: Sequence[str]) -> str:
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return []
     return sorted(
         path
