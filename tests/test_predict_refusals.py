@@ -202,7 +202,9 @@ def test_installed_models_go_by_their_name(world, tmp_path, monkeypatch):  # noq
     monkeypatch.chdir(tmp_path)
     options = {"bed": world.bed, "genome": world.genome, "device": "cpu"}
     for spec in ("lines", "ChromTransfer/lines", tmp_path / "cache" / "zoo" / "ChromTransfer"):
-        result = predict_file(spec, tmp_path / "o.tsv", **options)
+        messages: list[str] = []
+        result = predict_file(spec, tmp_path / "o.tsv", **options, report=messages.append)
+        assert f"model lines: {tmp_path / 'cache' / 'zoo' / 'ChromTransfer' / 'lines'}" in messages
         assert result.columns == ["lines.A549", "lines.K562", "lines.HEPG2"]
     assert predict_file("x=lines", tmp_path / "o.tsv", **options).columns[0] == "x.A549"
     refused(world, tmp_path, "Did you mean ChromTransfer/lines", models="line")

@@ -34,7 +34,8 @@ def test_card_tells_what_the_record_says():
         "| Cite | https://doi.org/10.1093/nargab/lqad026 |",
         "| SHA-256 of the weights | `ab12` |",
         "| test | K562 | 1,204 | 321 | 0.912 (0.890 to 0.930) | 0.800 | accuracy 0.500; chr2 and chr3 |",
-        "chromtransfer zoo install ChromTransfer/K562",
+        # Without --from, it would be the package's own K562.
+        "chromtransfer zoo install --from ZOO ChromTransfer/K562",
         "| keras.variant | finetuned\\|flat |",
         "- Trained on: 5,000 windows of chr1",
         "- 15% of its training windows are positive: where the share is another, as in a whole genome, take its "
@@ -79,6 +80,7 @@ def test_card_without_a_record_says_so():
     assert "None are recorded for this model." in text
     assert "nothing here says how good it is" in text
     assert "Where the weights come from" not in text
+    assert "chromtransfer zoo install G/m" in text.splitlines()
     assert "**SMOKE TEST, NOT A TRAINED MODEL.**" in card_text("G/m", make_card(training={"smoke": True}))
 
 

@@ -160,6 +160,8 @@ def make_plan(request: Request, models: list[NamedModel], report: Callable[[str]
     _check_targets(targets, inputs)
     width = _width(request, models, format)
     device = pick_device(request.device)
+    for model in models:  # a name may stand for an installed model or for one of the package
+        report(f"model {model.name}: {model.folder}")
     report(f"device: {describe(device)}")
     before = stamp(request.path)
     source = _open(request, width)

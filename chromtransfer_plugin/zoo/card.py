@@ -111,7 +111,8 @@ def card_text(name: str, card: Card) -> str:
         "## Held-out scores",
         _scores(card),
         "## Use",
-        _USE.format(name=_line(name)),
+        # The package has models of its own that go by the names of the published ones.
+        (_USE_FROM if card.source else _USE).format(name=_line(name)),
     ]
     if card.source:
         blocks += ["## Where the weights come from", _table(("", ""), _flat(card.source))]
@@ -130,6 +131,10 @@ chromtransfer zoo install {name}
 chromtransfer predict --model {name} --bed regions.bed --genome hg38.fa --out predictions.tsv
 chromtransfer zoo test {name}
 ```"""
+_USE_FROM = """\
+ZOO is the folder that holds `{name}`. Without it, a model that comes with the package may go by this name.
+
+""" + _USE.replace("install {name}", "install --from ZOO {name}")
 
 
 class Score(NamedTuple):
