@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.fasta_open import BYTE_ORDER_MARK, check_fasta, open_stream, plain_errors
+from chromtransfer_plugin.fasta_open import check_fasta, open_stream
 from chromtransfer_plugin.onehot import encode
+from chromtransfer_plugin.text_blocks import BYTE_ORDER_MARK, plain_errors
 
 LONGEST = 10_000_000  # bases; a longer record is a chromosome, not a sequence to score
 

@@ -5,34 +5,17 @@ from __future__ import annotations
 import gzip
 import os
 import re
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 
 from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.text_blocks import BYTE_ORDER_MARK, GZIP, plain_errors
 
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
-_GZIP = b"\x1f\x8b"
 _BGZF_HEAD = 18  # bytes
 _HEAD = 1 << 16
 _BEGIN = re.compile(rb"(?:[ \t\r]*\n)*>")
-
-
-@contextmanager
-def plain_errors(path: Path) -> Iterator[None]:
-    """Say what the system says of a file that cannot be read in the words of this package."""
-    try:
-        yield
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ChromTransferError(
-            f"{path}: the compressed data is damaged ({error}). Download or compress it again."
-        ) from error
-    except OSError as error:
-        raise ChromTransferError(f"{path}: cannot be read ({error.strerror or error}).") from error
 
 
 def check_fasta(path: Path, wanted: str, plain_gzip: bool = True) -> None:
@@ -75,7 +58,7 @@ def check_fasta(path: Path, wanted: str, plain_gzip: bool = True) -> None:
 
 def _check_compression(path: Path, raw: BufferedReader, plain_gzip: bool) -> None:
     head = raw.read(_BGZF_HEAD)
-    if not head.startswith(_GZIP):
+    if not head.startswith(GZIP):
         return
     if len(head) == _BGZF_HEAD and head[3] & 4 and head[12:14] == b"BC":
         # Cut between two blocks, the data before the cut would read without an error.
@@ -94,6 +77,6 @@ def _check_compression(path: Path, raw: BufferedReader, plain_gzip: bool) -> Non
 
 def open_stream(raw: BufferedReader) -> BufferedReader | gzip.GzipFile:
     """Give the plain bytes of a file that was just opened, compressed or not."""
-    compressed = raw.read(len(_GZIP)) == _GZIP
+    compressed = raw.read(len(GZIP)) == GZIP
     raw.seek(0)
     return gzip.GzipFile(fileobj=raw) if compressed else raw

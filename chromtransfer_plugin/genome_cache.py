@@ -28,9 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.fasta_open import BYTE_ORDER_MARK, check_fasta, open_stream, plain_errors
+from chromtransfer_plugin.fasta_open import check_fasta, open_stream
 from chromtransfer_plugin.files import CACHE_VARIABLE, USER_CACHE, atomic_path
 from chromtransfer_plugin.onehot import N_CODE, byte_table
+from chromtransfer_plugin.text_blocks import BYTE_ORDER_MARK, plain_errors
 
 _MAGIC = b"chromtr1"
 _FOOTER = struct.Struct("<QI4x8s")

@@ -15,8 +15,8 @@ from chromtransfer_plugin.errors import ChromTransferError
 
 BLOCK_BYTES = 1 << 20
 _LONGEST_LINE = 64 << 20
-_GZIP = b"\x1f\x8b"
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+GZIP = b"\x1f\x8b"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LONE_RETURN = re.compile(rb"\r(?![\r\n]|\Z)")
 
 
@@ -30,6 +30,19 @@ class TextKind(NamedTuple):
 
 
 @contextmanager
+def plain_errors(path: Path) -> Iterator[None]:
+    """Say what the system says of a file that cannot be read, or unpacked, in the words of this package."""
+    try:
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ChromTransferError(
+            f"{path}: the compressed data is damaged ({error}). Download or compress it again."
+        ) from error
+    except OSError as error:
+        raise ChromTransferError(f"{path}: cannot be read ({error.strerror or error}).") from error
+
+
+@contextmanager
 def open_text(path: Path, kind: TextKind) -> Iterator[BinaryIO]:
     """Open a file for reading bytes, unpacked if it is gzip; say plainly what is wrong with it.
 
@@ -38,20 +51,16 @@ def open_text(path: Path, kind: TextKind) -> Iterator[BinaryIO]:
     ChromTransferError
         If the file is missing, a folder, damaged (also while it is read) or cannot be read.
     """
-    if path.is_dir():
-        raise ChromTransferError(f"{path}: is a folder, expected {kind.file}. Name the file inside it.")
-    try:
-        with path.open("rb") as raw:
-            compressed = raw.peek(2)[:2] == _GZIP
+    with plain_errors(path):
+        if path.is_dir():
+            raise ChromTransferError(f"{path}: is a folder, expected {kind.file}. Name the file inside it.")
+        try:
+            raw = path.open("rb")
+        except FileNotFoundError:
+            raise ChromTransferError(f"{path}: no such file, expected a {kind.formats} file.") from None
+        with raw:
+            compressed = raw.peek(2)[:2] == GZIP
             yield io.BufferedReader(gzip.GzipFile(fileobj=raw)) if compressed else raw  # type: ignore[arg-type]
-    except FileNotFoundError:
-        raise ChromTransferError(f"{path}: no such file, expected a {kind.formats} file.") from None
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ChromTransferError(
-            f"{path}: the compressed data is damaged ({error}). Download or compress it again."
-        ) from error
-    except OSError as error:
-        raise ChromTransferError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
 def text_blocks(path: Path, kind: TextKind, size: int | None = BLOCK_BYTES) -> Iterator[bytes]:
@@ -110,7 +119,7 @@ def _text(path: Path, kind: TextKind, data: bytes, first: bool) -> bytes:
             f"{path}: has carriage returns within lines, as if they were line ends of an old Mac. Convert them: "
             "`tr '\\r' '\\n' < FILE > NEW`."
         )
-    return data.removeprefix(_BYTE_ORDER_MARK) if first else data
+    return data.removeprefix(BYTE_ORDER_MARK) if first else data
 
 
 def binary(path: Path, kind: TextKind) -> ChromTransferError:

@@ -181,6 +181,7 @@ def test_arguments_that_are_no_files_are_one_clear_error(labelled, genome):
         (f"{labelled}\0", genome, "'intervals_file' is .*, expected a file"),
         (labelled, "", "'fasta_file' is '', expected a file"),
         (labelled, "x" * 5000, "File name too long"),
+        ("x" * 5000, genome, "File name too long"),
     ):
         with pytest.raises(ChromTransferError, match=message):
             make_loader(intervals, fasta)
