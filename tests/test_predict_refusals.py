@@ -198,6 +198,7 @@ def test_names_of_models(world, tmp_path, monkeypatch):  # noqa: F811
 
 def test_installed_models_go_by_their_name(world, tmp_path, monkeypatch):  # noqa: F811
     shutil.copytree(world.multi, tmp_path / "cache" / "zoo" / "ChromTransfer" / "lines")
+    shutil.copytree(world.multi, tmp_path / "cache" / "zoo" / "ChromTransfer" / ".tmp-0123456789ab-new-lines")
     monkeypatch.setenv("CHROMTRANSFER_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     options = {"bed": world.bed, "genome": world.genome, "device": "cpu"}

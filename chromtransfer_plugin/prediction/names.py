@@ -88,7 +88,8 @@ def _folders(spec: str) -> list[Path]:
         try:
             return [find_checkpoint(path)]
         except ChromTransferError:
-            inside = sorted(card.parent for card in path.glob(f"*/{CARD}"))
+            # Hidden ones are what a kill left of an import.
+            inside = sorted(card.parent for card in path.glob(f"[!.]*/{CARD}"))
             if inside:
                 return inside
     installed = _installed(spec)
