@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gzip
 import os
 import re
 import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
 
 from chromtransfer_plugin.errors import ChromTransferError
 
@@ -81,6 +83,15 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def open_output(stack: contextlib.ExitStack, path: Path) -> IO[bytes]:
+    """Open a file that appears under its name when the stack is left without an error; gzip if it ends in ``.gz``."""
+    out: Any = stack.enter_context(stack.enter_context(atomic_path(path)).open("wb"))
+    if path.suffix == ".gz":
+        # Without a name and a time stamp in its header, equal tables give equal files.
+        out = stack.enter_context(gzip.GzipFile(filename="", mode="wb", fileobj=out, mtime=0))
+    return out
 
 
 def remove_leftovers(path: Path) -> None:

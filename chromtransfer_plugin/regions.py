@@ -7,7 +7,6 @@ its line number, text and reason, never skipped silently.
 from __future__ import annotations
 
 import contextlib
-import gzip
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from chromtransfer_plugin.constants import WINDOW
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.files import atomic_path
+from chromtransfer_plugin.files import atomic_path, open_output
 from chromtransfer_plugin.region_text import Format, parse_rows
 from chromtransfer_plugin.region_windows import (
     REASONS,
@@ -305,8 +304,6 @@ def write_csv(table: pd.DataFrame, path: str | Path) -> None:
 
 def _write(table: pd.DataFrame, path: str | Path, separator: str) -> None:
     with contextlib.ExitStack() as stack:
-        out: Any = stack.enter_context(stack.enter_context(atomic_path(path)).open("wb"))
-        if Path(path).suffix == ".gz":
-            # Without a name and a time stamp in its header, equal tables give equal files.
-            out = stack.enter_context(gzip.GzipFile(filename="", mode="wb", fileobj=out, mtime=0))
-        table.to_csv(out, sep=separator, header=False, index=False, float_format="%.6g")
+        table.to_csv(
+            open_output(stack, Path(path)), sep=separator, header=False, index=False, float_format="%.6g"
+        )

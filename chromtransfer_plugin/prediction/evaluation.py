@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.files import open_output
 from chromtransfer_plugin.prediction.names import NamedModel
-from chromtransfer_plugin.prediction.outputs import Scored, open_output
+from chromtransfer_plugin.prediction.outputs import Scored
 
 
 class Figures(NamedTuple):

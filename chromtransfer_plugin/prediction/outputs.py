@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.files import atomic_path
+from chromtransfer_plugin.files import atomic_path, open_output
 from chromtransfer_plugin.prediction.inputs import STATUSES
 from chromtransfer_plugin.regions import region_ids
 
@@ -240,15 +239,6 @@ def check_original(models: dict[str, int]) -> list[str]:
                 "name a model that is one of them so: --model K562=FOLDER."
             )
     return [column for column, name in ORIGINAL.items() if name not in models]
-
-
-def open_output(stack: contextlib.ExitStack, path: Path) -> IO[bytes]:
-    """Open a file that appears under its name when the stack is left without an error."""
-    out: Any = stack.enter_context(stack.enter_context(atomic_path(path)).open("wb"))
-    if path.suffix == ".gz":
-        # Without a name and a time stamp in its header, equal tables give equal files.
-        out = stack.enter_context(gzip.GzipFile(filename="", mode="wb", fileobj=out, mtime=0))
-    return out
 
 
 def lines_of(table: pd.DataFrame, separator: str | None) -> bytes:

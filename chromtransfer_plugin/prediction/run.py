@@ -15,13 +15,13 @@ import chromtransfer_plugin
 from chromtransfer_plugin.checkpoint import sha256
 from chromtransfer_plugin.defaults import PREDICT_BATCH
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.files import remove_leftovers
+from chromtransfer_plugin.files import open_output, remove_leftovers
 from chromtransfer_plugin.prediction import plan as plans
 from chromtransfer_plugin.prediction.engine import PIECE_BASES, Settings, score_blocks
 from chromtransfer_plugin.prediction.evaluation import EvaluationWriter, Figures
 from chromtransfer_plugin.prediction.inputs import STATUSES, Block, Source
 from chromtransfer_plugin.prediction.names import NamedModel, choose_models
-from chromtransfer_plugin.prediction.outputs import NO_PLACE, Scored, open_output, region_columns
+from chromtransfer_plugin.prediction.outputs import NO_PLACE, Scored, region_columns
 from chromtransfer_plugin.prediction.policy import NPolicy
 from chromtransfer_plugin.prediction.store import Partial
 from chromtransfer_plugin.region_windows import OK, strict_error
