@@ -23,7 +23,7 @@ from chromtransfer_plugin.zoo import source as source_module
 from chromtransfer_plugin.zoo.card import card_text
 from chromtransfer_plugin.zoo.check import CHECKS, check_entry, check_models
 from chromtransfer_plugin.zoo.install import install
-from chromtransfer_plugin.zoo.listing import overview, overview_text
+from chromtransfer_plugin.zoo.listing import aligned, overview, overview_text
 from chromtransfer_plugin.zoo.source import (
     ZooSource,
     existing_source,
@@ -391,6 +391,13 @@ def test_zoo_add_install_and_test(source, tmp_path):
     assert (result.exit_code, result.stdout.splitlines()[-1]) == (1, "1 of 2 models FAILED")
     assert invoke("add", run, "--name", "mine", "--group", "Own").exit_code == 0  # to the installed ones
     assert find_model("mine") == installed_zoo() / "Own" / "mine"
+
+
+def test_a_name_of_two_lines_does_not_break_the_table():
+    assert aligned([("model", "outputs", "MB"), ("G/m", "a\tb\nDAMAGED", "0.5")]).splitlines() == [
+        "  model  outputs      MB",
+        "  G/m    a b DAMAGED  0.5",
+    ]
 
 
 def test_zoo_says_what_is_wrong(source, tmp_path):

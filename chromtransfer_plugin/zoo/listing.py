@@ -101,7 +101,8 @@ def _line(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Write rows of texts as columns of equal width."""
+    """Write rows of texts, each put on one line, as columns of equal width."""
+    rows = [[" ".join(text.split()) for text in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
