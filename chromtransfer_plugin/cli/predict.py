@@ -64,7 +64,9 @@ class _Width(click.ParamType):
 @click.option("--positive", metavar="LABEL", help="Labelled input: the label of the positive rows.")
 @click.option("--evaluation", type=_FILE, help="With --positive: also write score, line, label name, label.")
 @click.option("--evaluation-calls", is_flag=True, help="Add the older fifth column, the predicted 0/1.")
-@click.option("--quiet", is_flag=True, help="No messages and no progress bar.")
+@click.option(
+    "--quiet", is_flag=True, help="No progress bar, no messages but errors and the making of a genome cache."
+)
 def predict(models: tuple[str, ...], quiet: bool, **options: Any) -> None:
     """Predict open chromatin for regions or sequences with one or many models.
 
