@@ -209,6 +209,10 @@ def test_installed_models_go_by_their_name(world, tmp_path, monkeypatch):  # noq
         assert result.columns == ["lines.A549", "lines.K562", "lines.HEPG2"]
     assert predict_file("x=lines", tmp_path / "o.tsv", **options).columns[0] == "x.A549"
     refused(world, tmp_path, "Did you mean ChromTransfer/lines", models="line")
+    (tmp_path / "lines").mkdir()  # any other folder of that name
+    assert predict_file("lines", tmp_path / "o.tsv", **options).columns[0] == "lines.A549"
+    shutil.copy(world.multi / "model.safetensors", tmp_path / "lines")
+    refused(world, tmp_path, "lines: not a checkpoint", models="lines")
 
 
 def test_a_model_without_numbers_is_refused(world, tmp_path):  # noqa: F811

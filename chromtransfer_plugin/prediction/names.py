@@ -92,6 +92,8 @@ def _folders(spec: str) -> list[Path]:
             inside = sorted(card.parent for card in path.glob(f"[!.]*/{CARD}"))
             if inside:
                 return inside
+            if any((path / file).exists() for file in (CARD, WEIGHTS)):
+                raise  # half a model; one of the package may go by the same name
     installed = _installed(spec)
     return [installed] if installed is not None else []
 
