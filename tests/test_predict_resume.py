@@ -207,3 +207,11 @@ def test_what_a_kill_while_writing_left_is_removed(world, tmp_path):  # noqa: F8
     predicted(world, out)
     names = {"o.tsv", "o.tsv.dropped.tsv", "o.tsv.run.json", other.name}
     assert {path.name for path in tmp_path.iterdir()} == names
+
+
+def test_the_dropped_rows_of_an_earlier_run_are_not_left_beside_a_new_result(world, tmp_path):  # noqa: F811
+    predicted(world, tmp_path / "o.tsv")
+    assert (tmp_path / "o.tsv.dropped.tsv").exists()
+    (tmp_path / "good.bed").write_text("chr1\t100\t700\n")
+    predicted(world, tmp_path / "o.tsv", bed=tmp_path / "good.bed")
+    assert not (tmp_path / "o.tsv.dropped.tsv").exists()
