@@ -400,6 +400,14 @@ def test_a_name_of_two_lines_does_not_break_the_table():
     ]
 
 
+def test_one_model_that_cannot_be_installed_does_not_stop_the_others(source, cache):
+    result = invoke("install", "nothing", "K562", "--from", source)
+    assert result.exit_code == 1
+    assert "there is no model 'nothing'" in result.stderr
+    assert result.stderr.endswith("1 of 2 not installed.\n")
+    assert (installed_zoo() / GROUP / "K562" / "card.json").is_file()
+
+
 def test_zoo_says_what_is_wrong(source, tmp_path):
     for arguments, message in (
         (("install", "k562", "--from", source), "Did you mean ChromTransfer/K562?"),

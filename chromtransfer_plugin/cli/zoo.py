@@ -8,6 +8,7 @@ import click
 
 from chromtransfer_plugin.cli.share import pull, push
 from chromtransfer_plugin.constants import SEED
+from chromtransfer_plugin.errors import ChromTransferError
 
 _SOURCE = click.option(
     "--source",
@@ -50,8 +51,17 @@ def install(names: tuple[str, ...], source: Path | None, overwrite: bool) -> Non
     """Copy models, by name or folder, to the installed ones, which `predict --model NAME` finds."""
     from chromtransfer_plugin.zoo.install import install as install_model
 
+    failed = 0
     for name in names:
-        click.echo(f"installed {install_model(name, source, overwrite=overwrite)}")
+        try:
+            click.echo(f"installed {install_model(name, source, overwrite=overwrite)}")
+        except ChromTransferError as error:
+            failed += 1
+            click.echo(f"Error: {error}", err=True)
+    if failed:
+        if len(names) > 1:
+            click.echo(f"{failed} of {len(names)} not installed.", err=True)
+        raise SystemExit(1)
 
 
 @zoo.command("test")
