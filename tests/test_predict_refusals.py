@@ -270,3 +270,17 @@ def test_long_rows_keep_their_place(world, tmp_path, monkeypatch):  # noqa: F811
     )
     assert result.counts == {"ok": 1, "longer than 1,000,000 bp": 1}
     assert json.loads((tmp_path / "o.tsv.run.json").read_text())["rows"] == result.counts
+
+
+def test_batches_of_long_sequences_are_smaller(world, tmp_path, monkeypatch):  # noqa: F811
+    """As many bases at a time as in a batch of 600 bp windows, so that memory stays the same."""
+    fasta = tmp_path / "a.fa"
+    text = world.text["chr1"]
+    fasta.write_text("".join(f">{i}\n{text[i : i + n]}\n" for i in range(8) for n in (50, 1200, 4000)))
+    shapes = []
+    original = engine.as_one_hot
+    monkeypatch.setattr(
+        engine, "as_one_hot", lambda codes: (shapes.append(tuple(codes.shape)), original(codes))[1]
+    )
+    predict_file(world.binary, tmp_path / "o.tsv", fasta=fasta, batch_size=6, device="cpu")
+    assert shapes == [(6, 50), (2, 50), (3, 1200), (3, 1200), (2, 1200), *[(1, 4000)] * 8]
