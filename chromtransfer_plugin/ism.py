@@ -1,8 +1,8 @@
 """In-silico mutagenesis: what every other base at every position would do to the output of a model.
 
-Exact and fast for the residual trunk, which is computed only where a mutation changes it
-(:mod:`chromtransfer_plugin.models.windowed`); by one forward pass for each mutant for any other model; or to first
-order from one gradient.
+Exact and fast for our networks, which are computed only where a mutation changes them
+(:mod:`chromtransfer_plugin.models.windowed` and :mod:`~chromtransfer_plugin.models.windowed_motifs`); by one forward
+pass for each mutant for any other model; or to first order from one gradient.
 """
 
 from __future__ import annotations
@@ -93,10 +93,10 @@ def ism(
     progress : bool
         Show a bar with rate and ETA.
     method : {"auto", "windowed", "naive", "taylor"}
-        ``windowed``: exact; in a residual trunk computes only the positions that a mutation changes. For ChromTransfer
-        networks with that trunk, float32 or float64, and ensembles of them.
+        ``windowed``: exact; computes only what a mutation changes, position by position. For ChromTransfer networks
+        of float32 or float64, with either trunk, and ensembles of them.
         ``naive``: exact; one forward pass for every mutant and one for every sequence. For any model.
-        ``auto``: ``windowed`` where it can be used, ``naive`` for other models, such as those of known motifs.
+        ``auto``: ``windowed`` where it can be used, ``naive`` for other models.
         ``taylor``: one backward pass, the difference of the gradients of the two bases: exact for a linear model.
 
     Returns

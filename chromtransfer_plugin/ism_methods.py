@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from chromtransfer_plugin.models.chromtransfer import ChromTransfer
     from chromtransfer_plugin.models.ensemble import Ensemble
     from chromtransfer_plugin.models.windowed import WindowedTrunk
+    from chromtransfer_plugin.models.windowed_motifs import WindowedMotifs
 
 Method = Literal["auto", "windowed", "naive", "taylor"]
 
@@ -104,7 +105,7 @@ def _windowed(
 
     if not is_windowed(model):
         raise ChromTransferError(
-            "ism: method='windowed' is for ChromTransfer networks with a residual trunk of float32 or float64, "
+            "ism: method='windowed' is for ChromTransfer networks of float32 or float64, "
             "without hooks or replaced layers, and ensembles of them. Use method='auto' or 'naive'."
         )
     # Differences of a few thousandths of a logit need more digits than a head of float32 leaves of them.
@@ -125,8 +126,8 @@ def _windowed(
             own = sequence[0, first : first + n].long()
             bases = torch.stack([(own + shift) % len(ALPHABET) for shift in range(N_OTHERS + 1)])
             changes = [
-                trunk.changes(Run(first, n, codes.shape[1], longest - 1, relus), bases)
-                for trunk, (_, relus) in zip(trunks, references, strict=True)
+                trunk.changes(Run(first, n, codes.shape[1], longest - 1, state), bases)
+                for trunk, (_, state) in zip(trunks, references, strict=True)
             ]
             mutants = features + torch.cat([changes[i] for i in members], dim=2).flatten(0, 1)
             yield row, part, (value(head(mutants)) - score).view(N_OTHERS, n).t().cpu().numpy()
@@ -166,10 +167,12 @@ def is_windowed(model: nn.Module) -> bool:
 
     from chromtransfer_plugin.models.convolution import is_unhooked
     from chromtransfer_plugin.models.windowed import is_windowable
+    from chromtransfer_plugin.models.windowed_motifs import are_windowable
 
     networks = _networks(model)
     return bool(networks) and is_unhooked(model, *networks) and all(
-        is_windowable(network.trunk) and next(network.parameters()).dtype in (torch.float32, torch.float64)
+        (is_windowable(network.trunk) or are_windowable(network.trunk))
+        and next(network.parameters()).dtype in (torch.float32, torch.float64)
         for network in networks
     )  # fmt: skip
 
@@ -184,22 +187,25 @@ def _networks(model: nn.Module) -> list[ChromTransfer]:
     return [model] if type(model) is ChromTransfer else []
 
 
-def _distinct_trunks(networks: list[ChromTransfer]) -> tuple[list[WindowedTrunk], list[int]]:
+def _distinct_trunks(networks: list[ChromTransfer]) -> tuple[list[WindowedTrunk | WindowedMotifs], list[int]]:
     """Trunks that differ, and for each network the number of its own: members that share one need it once."""
     import torch
 
-    from chromtransfer_plugin.models.chromtransfer import Trunk
+    from chromtransfer_plugin.models.motif_trunk import MotifTrunk
     from chromtransfer_plugin.models.windowed import WindowedTrunk
+    from chromtransfer_plugin.models.windowed_motifs import WindowedMotifs
 
     states: list[dict[str, torch.Tensor]] = []
-    trunks, members = [], []
+    trunks: list[WindowedTrunk | WindowedMotifs] = []
+    members = []
     for network in networks:
         state = network.trunk.state_dict()
         equal = [all(torch.equal(state[name], other[name]) for name in state) for other in states]
         members.append(equal.index(True) if any(equal) else len(states))
         if not any(equal):
             states.append(state)
-            trunks.append(WindowedTrunk(cast(Trunk, network.trunk)))
+            trunk = network.trunk
+            trunks.append(WindowedMotifs(trunk) if isinstance(trunk, MotifTrunk) else WindowedTrunk(trunk))
     return trunks, members
 
 

@@ -131,6 +131,27 @@ def test_adapted_layers_count_as_they_are() -> None:
     assert np.abs(scores - ism(make(seed=4), codes, raw=True)).max() > 1e-3
 
 
+@pytest.mark.parametrize("length", [1, 5, 6, 40, 240, 300])
+@pytest.mark.parametrize("motifs", ["some", "none"])
+def test_trunk_of_motifs(length: int, motifs: str) -> None:
+    model = motif_network(**({} if motifs == "some" else {"motifs": (0, 0, 0, 0)})).double()
+    with torch.no_grad():
+        for group in model.trunk.bank:
+            group.conv.bias += 2  # so that weak matches count, and a mutation can only weaken the best
+    codes = sequences(2, length, unknown=(length // 2,) if length > 1 else ())
+    assert is_windowed(model)
+    naive = ism(model, codes, raw=True, method="naive")
+    np.testing.assert_allclose(ism(model, codes, raw=True), naive, atol=1e-7, rtol=1e-6)
+    assert length < 6 or np.count_nonzero(naive) > naive.size / 4
+
+
+def test_ensemble_of_motif_networks() -> None:
+    members = [motif_network(seed=seed) for seed in (1, 2)]
+    model, codes = Ensemble(members), sequences(1, 60, unknown=(8,))
+    assert is_windowed(model)
+    np.testing.assert_allclose(ism(model, codes), ism(model, codes, method="naive"), atol=1e-5)
+
+
 def test_what_is_not_known_layer_by_layer_takes_whole_passes() -> None:
     codes = sequences(1, 30)
 
@@ -140,13 +161,13 @@ def test_what_is_not_known_layer_by_layer_takes_whole_passes() -> None:
     replaced.trunk.top.relu = nn.Tanh()
     changed = make()
     changed.trunk.top.forward = lambda X: X  # type: ignore[method-assign]
+    motif = motif_network()
+    motif.trunk.bank[1].relu.register_forward_hook(lambda module, args, output: output * 2)
     watched = make()
     watched.register_forward_hook(lambda module, args, output: output * 3)
-    for model in (hooked, replaced, changed, watched, motif_network().eval(), make().bfloat16()):
+    for model in (hooked, replaced, changed, watched, motif, make().bfloat16()):
         assert not is_windowed(model)
-        with pytest.raises(
-            ChromTransferError, match="'windowed' is for ChromTransfer networks with a residual"
-        ):
+        with pytest.raises(ChromTransferError, match="'windowed' is for ChromTransfer networks of float32"):
             ism(model, codes, method="windowed")
         np.testing.assert_array_equal(ism(model, codes), ism(model, codes, method="naive"))
     np.testing.assert_allclose(ism(watched, codes), 3 * ism(make(), codes), rtol=1e-6, atol=1e-7)

@@ -10,7 +10,7 @@ no difference survives there.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import nn
@@ -55,13 +55,16 @@ class Reference(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Neighbouring mutated positions ``first .. first + n`` of a sequence of ``length``, and what its ReLUs saw."""
+    """Neighbouring mutated positions ``first .. first + n`` of a sequence of ``length``, and what is known of it.
+
+    ``state`` is what the trunk's ``reference`` returned for the sequence and ``margin``, which is at least ``n - 1``.
+    """
 
     first: int
     n: int
     length: int
     margin: int
-    relus: dict[str, Reference]
+    state: Any
 
     def clip(self, low: int, high: int) -> tuple[int, int]:
         """Leave out offsets that are outside of the sequence for all positions of the run."""
@@ -173,7 +176,7 @@ class WindowedTrunk:
         low, high = run.clip(-half, half + 1)
         kernel = self._stem[low + half : high + half]
         before = kernel[:, bases[1:]] - kernel[:, bases[:1]]
-        reference = run.relus["stem"]
+        reference = run.state["stem"]
         before += run.around(reference.floor, low, high)
         return Window(_relu_difference(before, run, reference, low, high), low)
 
@@ -182,7 +185,7 @@ class WindowedTrunk:
         kernels = [self._kernels[name] for name in names]
         full = X.low - kernels[0].left
         low, high = run.clip(full, X.high + kernels[0].right)
-        references = [run.relus[name] for name in names]
+        references = [run.state[name] for name in names]
         befores = []
         for kernel, reference in zip(kernels, references, strict=True):
             before = X.values.new_empty(high - low, N_ALTERNATIVES, run.n, kernel.out_channels)
@@ -211,7 +214,16 @@ class WindowedTrunk:
 
 def is_windowable(trunk: nn.Module) -> bool:
     """Whether a trunk is made of the layers that :class:`WindowedTrunk` knows, none replaced and none listened to."""
-    return type(trunk) is Trunk and is_unhooked(*trunk.modules()) and all(map(_is_known, _layers(trunk)))
+    return is_made_of(trunk, Trunk, _KNOWN)
+
+
+def is_made_of(trunk: nn.Module, kind: type[nn.Module], known: tuple[type[nn.Module], ...]) -> bool:
+    """Whether a trunk is exactly of one class, of layers of exactly the known ones, and nothing listens to them."""
+    return (
+        type(trunk) is kind
+        and is_unhooked(*trunk.modules())
+        and all(_is_known(layer, known) for layer in _layers(trunk))
+    )
 
 
 def _layers(module: nn.Module) -> Iterator[nn.Module]:
@@ -222,12 +234,14 @@ def _layers(module: nn.Module) -> Iterator[nn.Module]:
             yield from _layers(child)
 
 
-def _is_known(module: nn.Module) -> bool:
+def _is_known(module: nn.Module, known: tuple[type[nn.Module], ...]) -> bool:
     if isinstance(module, nn.Conv1d):
         return is_plain_conv(module)
+    if "forward" in vars(module):
+        return False
     if type(module) is nn.BatchNorm1d:
         return module.affine and module.running_var is not None
-    return type(module) in _KNOWN and "forward" not in vars(module)
+    return type(module) in known
 
 
 def _scale(norm: nn.BatchNorm1d) -> torch.Tensor:
