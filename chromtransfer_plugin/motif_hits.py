@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -162,6 +163,18 @@ def _warn_unreachable(matrices: Mapping[str, NDArray[np.int64]], threshold: floa
         )
 
 
+@contextlib.contextmanager
+def _torch_threads_kept() -> Iterator[None]:
+    """Run numba's parallel loops, which set the number of OpenMP threads, and with it torch's, for the whole process."""
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _fimo(
     codes: NDArray[np.uint8], matrices: Mapping[str, NDArray[np.int64]], threshold: float
 ) -> pd.DataFrame:
@@ -180,13 +193,14 @@ def _fimo(
         bins = matrix - matrix.min(axis=1, keepdims=True) + _MARGIN / len(matrix)
         probabilities[name] = (2.0 ** (bins * BIN) / 4 - PSEUDOCOUNT).T
     # memelite keeps P < threshold; the margin is far below the distance of two P-values of a motif
-    tables = fimo(
-        probabilities,
-        one_hot(codes, dtype=np.int8),
-        bin_size=BIN,
-        eps=PSEUDOCOUNT,
-        threshold=threshold * (1 + 1e-9),
-    )
+    with _torch_threads_kept():
+        tables = fimo(
+            probabilities,
+            one_hot(codes, dtype=np.int8),
+            bin_size=BIN,
+            eps=PSEUDOCOUNT,
+            threshold=threshold * (1 + 1e-9),
+        )
     tables = [table for table in tables if len(table)]
     if not tables:
         return _no_hits()

@@ -10,6 +10,7 @@ import pytest
 # Read by torch when it is imported, also in the processes that tests start. The networks of the tests are so small
 # that several threads mostly wait for each other, by a factor of ten where the cores are busy.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # its parallel loops set torch's number of threads too
 
 
 @pytest.fixture(scope="module")

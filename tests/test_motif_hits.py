@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from itertools import product
 from pathlib import Path
 
@@ -345,3 +348,19 @@ def test_what_memelite_does_by_itself():
     assert found["p-value"].tolist() == [0, 0]  # a sum above the largest rounded one passes any threshold
     ours = scan_hits(table(codes), codes, {"site": blurred}, 1e-4)
     assert ours["p_value"].tolist()[:2] == [4**-10, 4**-10]
+
+
+def test_a_scan_leaves_torchs_number_of_threads_alone():
+    code = (
+        "import numpy as np, pandas as pd, torch\n"
+        "from chromtransfer_plugin.motif_hits import scan_hits\n"
+        "windows = pd.DataFrame({'chrom': ['c'], 'start': [0], 'end': [50]})\n"
+        "motif = np.full((8, 4), 0.01) + np.eye(4)[[0] * 8] * 0.96\n"
+        "hits = scan_hits(windows, np.zeros((1, 50), np.uint8), {'a': motif}, 1e-3)\n"
+        "print(len(hits), torch.get_num_threads())"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["43", "1"]
