@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -35,3 +36,38 @@ def exported(home, checkpoint, tmp_path_factory) -> Path:
     from chromtransfer_plugin.kipoi.export import export_model
 
     return export_model(checkpoint, "tiny", tmp_path_factory.mktemp("zoo"))
+
+
+@pytest.fixture(scope="module")
+def original(home, tmp_path_factory) -> Path:
+    """Zoo source of two models, as `source` hands out copies of it."""
+    from kipoi_cases import make_checkpoint
+
+    from chromtransfer_plugin.kipoi.group import add_to_group
+
+    folder = tmp_path_factory.mktemp("source")
+    for seed, name in enumerate(("one", "two")):
+        add_to_group(make_checkpoint(folder / f".{name}", seed=seed), name, folder)
+        shutil.rmtree(folder / f".{name}")
+    return folder
+
+
+@pytest.fixture
+def source(original, tmp_path) -> Path:
+    return Path(shutil.copytree(original, tmp_path / "source"))
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory) -> Path:
+    """A Keras file with nothing wrong."""
+    from keras_cases import build, write
+
+    return write(tmp_path_factory.mktemp("keras") / "sound.h5", build(wide=2))
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory) -> Path:
+    """The same with the weights alone."""
+    from keras_cases import build, write
+
+    return write(tmp_path_factory.mktemp("keras") / "bare.h5", build(wide=2), weights_only=True)

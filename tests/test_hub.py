@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from pathlib import Path
 
 import pytest
 from http_cases import QUICK
 from hub_cases import TOKEN, hub_serving
-from kipoi_cases import make_checkpoint
 
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.kipoi.group import add_to_group
 from chromtransfer_plugin.zoo.share import pull, push
 from chromtransfer_plugin.zoo.shared import INDEX, Index, describe
 
@@ -22,20 +19,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning
 
 FILES = ["README.md", "card.json", "expect.h5", "model.safetensors"]
 PLACE = "hf://lab/zoo"
-
-
-@pytest.fixture(scope="module")
-def original(home, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("source")
-    for seed, name in enumerate(("one", "two")):
-        add_to_group(make_checkpoint(folder / f".{name}", seed=seed), name, folder)
-        shutil.rmtree(folder / f".{name}")
-    return folder
-
-
-@pytest.fixture
-def source(original, tmp_path) -> Path:
-    return Path(shutil.copytree(original, tmp_path / "source"))
 
 
 @pytest.fixture

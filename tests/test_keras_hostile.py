@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -19,17 +18,6 @@ from chromtransfer_plugin.cli import main
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.keras import hdf5, read_keras
 from chromtransfer_plugin.predict import predict_logits
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory) -> Path:
-    return write(tmp_path_factory.mktemp("keras") / "sound.h5", build(wide=2))
-
-
-@pytest.fixture(scope="module")
-def bare(tmp_path_factory) -> Path:
-    return write(tmp_path_factory.mktemp("keras") / "bare.h5", build(wide=2), weights_only=True)
-
 
 # What is no Keras 2 file ------------------------------------------------------------------------------------------
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -16,17 +15,6 @@ from keras_edits import NORM, attribute, edited, refuse, replace_dataset, set_va
 
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.keras import architecture_from_config
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory) -> Path:
-    return write(tmp_path_factory.mktemp("keras") / "sound.h5", build(wide=2))
-
-
-@pytest.fixture(scope="module")
-def bare(tmp_path_factory) -> Path:
-    return write(tmp_path_factory.mktemp("keras") / "bare.h5", build(wide=2), weights_only=True)
-
 
 # Weights of another network ---------------------------------------------------------------------------------------
 

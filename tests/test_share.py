@@ -14,7 +14,6 @@ import pytest
 import torch
 from click.testing import CliRunner
 from http_cases import QUICK, Page, serving
-from kipoi_cases import make_checkpoint
 
 from chromtransfer_plugin.checkpoint import load_model
 from chromtransfer_plugin.cli import main
@@ -25,21 +24,6 @@ from chromtransfer_plugin.zoo.share import pull, push, summary
 from chromtransfer_plugin.zoo.shared import INDEX, LIMITS, Index, SharedModel, describe, parse_index
 
 FILES = ["README.md", "card.json", "expect.h5", "model.safetensors"]
-
-
-@pytest.fixture(scope="module")
-def original(home, tmp_path_factory) -> Path:
-    """A source of two models."""
-    folder = tmp_path_factory.mktemp("source")
-    for seed, name in enumerate(("one", "two")):
-        add_to_group(make_checkpoint(folder / f".{name}", seed=seed), name, folder)
-        shutil.rmtree(folder / f".{name}")
-    return folder
-
-
-@pytest.fixture
-def source(original, tmp_path) -> Path:
-    return Path(shutil.copytree(original, tmp_path / "source"))
 
 
 @pytest.fixture(autouse=True)
