@@ -6,17 +6,19 @@ import shutil
 from pathlib import Path
 
 from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.files import packaged_folder
 
 _BY_PRODUCTS = ("*.fai", "*.gzi", "*.genome-cache")  # what using the example genome leaves beside it
 
 
 def configs_folder() -> Path:
-    """Return the folder ``configs`` (the wheel holds a copy inside the package)."""
-    package = Path(__file__).parent
-    for folder in (package / "configs", package.parent / "configs"):
-        if folder.is_dir():
-            return folder
-    raise ChromTransferError("the YAML files are missing from this installation; install the package again.")
+    """Return the folder ``configs``."""
+    folder = packaged_folder("configs")
+    if folder is None:
+        raise ChromTransferError(
+            "the YAML files are missing from this installation; install the package again."
+        )
+    return folder
 
 
 def list_configs() -> list[tuple[str, str]]:

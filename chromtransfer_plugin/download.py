@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import re
@@ -13,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.files import atomic_path, make_folder
+from chromtransfer_plugin.files import NO_ROOM, atomic_path, make_folder, try_lock
 from chromtransfer_plugin.verify import CHUNK, Expected, Inspect, bytes_bar, is_there, refusal
 from chromtransfer_plugin.web import (
     NotThereError,
@@ -29,12 +28,6 @@ from chromtransfer_plugin.web import (
 if TYPE_CHECKING:
     import requests
 
-try:
-    import fcntl
-except ImportError:  # Windows: two processes that fetch one file at once are then not told apart
-    fcntl = None  # type: ignore[assignment]
-
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 
@@ -135,7 +128,7 @@ def _disk_errors(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         advice = "Choose another folder (--out)."
-        if error.errno in _NO_ROOM:
+        if error.errno in NO_ROOM:
             advice = "Free some space and run again, which goes on where this stopped, or choose another folder (--out)."
         raise ChromTransferError(f"{target}: cannot be written ({error.strerror}). {advice}") from error
 
@@ -173,17 +166,8 @@ class _Part:
             raise ChromTransferError(
                 f"{self.target}: cannot be written ({error.strerror}). Choose another folder (--out)."
             ) from error
-        if fcntl is None:
-            return stream
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            stream.close()
-            raise busy from None
-        except OSError:  # a file system without locks
-            return stream
         # If the other process ended in between, this is the file it has just renamed, or one it removed.
-        if self.path.exists() and self._is_ours(stream):
+        if try_lock(stream) and self.path.exists() and self._is_ours(stream):
             return stream
         stream.close()
         raise busy

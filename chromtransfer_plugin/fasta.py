@@ -5,6 +5,7 @@ Coordinates into a genome are :mod:`chromtransfer_plugin.genome`'s business.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +25,9 @@ _BLANK = b" \t\r\n"
 _UPPER = bytes(range(256)).upper()
 _LETTERS = b"ACGTRYSWKMBDHVNX"  # IUPAC codes of DNA; X is an old sign for a masked base
 _LINE_END = b"\n"
+# As bedtools getfasta writes it: chrom:start-end, with -name NAME:: before it and with -s the strand behind it; samtools
+# faidx writes the same without name and strand.
+_PLACE = re.compile(r"(?:(.*)::)?([^:\s]+):(\d{1,18})-(\d{1,18})(?:\(([+-])\))?")
 
 
 class FastaRecord(NamedTuple):
@@ -50,6 +54,28 @@ class FastaRecord(NamedTuple):
     def codes(self) -> NDArray[np.uint8]:
         """Codes 0 to 3 of A, C, G, T and 4 of every other letter; a new array of shape (L,)."""
         return encode(self.sequence)
+
+
+class Place(NamedTuple):
+    """Where a FASTA record lies in a genome, as its name says; ``name`` and ``strand`` are "" if it does not.
+
+    Whether ``start`` counts from 0 or from 1 the name does not tell.
+    """
+
+    name: str
+    chrom: str
+    start: int
+    end: int
+    strand: str
+
+
+def place_of(record_id: str) -> Place | None:
+    """Read a record's name as a place, such as ``chr1:100-700`` or ``peak7::chr1:100-700(-)``; None if it is none."""
+    match = _PLACE.fullmatch(record_id)
+    if match is None:
+        return None
+    name, chrom, start, end, strand = match.groups(default="")
+    return Place(name, chrom, int(start), int(end), strand)
 
 
 def read_fasta(

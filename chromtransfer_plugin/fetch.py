@@ -37,11 +37,10 @@ PUBLISHED = "published"
 LABELS = "labels"
 HG38 = "hg38"
 JASPAR = "jaspar"
+_RAW = f"{published.REPOSITORY.replace('github.com', 'raw.githubusercontent.com')}/{published.COMMIT}"
 SERVERS = {
-    PUBLISHED: published.REPOSITORY.replace("github.com", "raw.githubusercontent.com")
-    + "/"
-    + published.COMMIT,
-    LABELS: published.REPOSITORY.replace("github.com", "raw.githubusercontent.com") + "/" + published.COMMIT,
+    PUBLISHED: _RAW,
+    LABELS: _RAW,
     HG38: "https://hgdownload.soe.ucsc.edu/goldenPath/hg38/bigZips",
     JASPAR: "https://jaspar.elixir.no/download/data/2024/CORE",
 }

@@ -18,7 +18,7 @@ from chromtransfer_plugin.errors import ChromTransferError
 CACHE_VARIABLE = "CHROMTRANSFER_CACHE"
 USER_CACHE = Path("~/.cache/chromtransfer")
 _STREAMS = ("/dev/std", "/dev/fd/")  # links to files if the output is redirected to one
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextlib.contextmanager
@@ -74,7 +74,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, target)
     except OSError as error:
-        if error.errno in _NO_ROOM:
+        if error.errno in NO_ROOM:
             raise ChromTransferError(
                 f"{target}: not written, no room left on the disk ({error.strerror}). "
                 "Free some space or choose another output folder."
@@ -137,6 +137,39 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             if leftover.is_symlink() or leftover.is_file():
                 leftover.unlink(missing_ok=True)
             shutil.rmtree(leftover, ignore_errors=True)
+
+
+def try_lock(stream: IO[Any], wait: bool = False) -> bool:
+    """Lock an open file for this process, until it is closed or the process ends.
+
+    Parameters
+    ----------
+    stream : file
+    wait : bool
+        Until whoever holds it lets go.
+
+    Returns
+    -------
+    bool
+        False if another process holds it. True also where there are no locks: on Windows, and some file systems.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def packaged_folder(name: str) -> Path | None:
+    """Find a folder that comes with this package: inside it (the wheel holds a copy), or beside it in the source tree."""
+    package = Path(__file__).parent
+    return next((path for path in (package / name, package.parent / name) if path.is_dir()), None)
 
 
 def make_folder(folder: Path) -> None:

@@ -189,24 +189,16 @@ def _networks(model: nn.Module) -> list[ChromTransfer]:
 
 def _distinct_trunks(networks: list[ChromTransfer]) -> tuple[list[WindowedTrunk | WindowedMotifs], list[int]]:
     """Trunks that differ, and for each network the number of its own: members that share one need it once."""
-    import torch
-
     from chromtransfer_plugin.models.motif_trunk import MotifTrunk
+    from chromtransfer_plugin.models.trunk_groups import trunk_groups
     from chromtransfer_plugin.models.windowed import WindowedTrunk
     from chromtransfer_plugin.models.windowed_motifs import WindowedMotifs
 
-    states: list[dict[str, torch.Tensor]] = []
-    trunks: list[WindowedTrunk | WindowedMotifs] = []
-    members = []
-    for network in networks:
-        state = network.trunk.state_dict()
-        equal = [all(torch.equal(state[name], other[name]) for name in state) for other in states]
-        members.append(equal.index(True) if any(equal) else len(states))
-        if not any(equal):
-            states.append(state)
-            trunk = network.trunk
-            trunks.append(WindowedMotifs(trunk) if isinstance(trunk, MotifTrunk) else WindowedTrunk(trunk))
-    return trunks, members
+    groups = trunk_groups(networks)
+    distinct = sorted(set(groups))
+    trunks = [networks[number].trunk for number in distinct]
+    windowed = [WindowedMotifs(t) if isinstance(t, MotifTrunk) else WindowedTrunk(t) for t in trunks]
+    return windowed, [distinct.index(group) for group in groups]
 
 
 def _runs(positions: NDArray[np.int64], longest: int) -> Iterator[NDArray[np.int64]]:

@@ -1,4 +1,4 @@
-"""The files published with the paper: where they are and how to recognise them. Needs no dependency.
+"""The files published with the paper: where they are and how to recognise them.
 
 Source: the repository of the paper, at one commit. A git blob id is the SHA-1 of ``blob SIZE``, a zero byte and the
 content, so a download, or a copy found anywhere, is identified by its bytes alone.
@@ -6,9 +6,10 @@ content, so a download, or a copy found anywhere, is identified by its bytes alo
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
+
+from chromtransfer_plugin.verify import digests
 
 REPOSITORY = "https://github.com/anderssonlab/ChromTransfer"
 COMMIT = "52167ab1da41331660f03fdcb977e0ce4e1b57eb"  # of 2023-02-28
@@ -77,12 +78,7 @@ def git_blob_id(path: str | os.PathLike[str]) -> str:
     OSError
         If the file cannot be read.
     """
-    path = Path(path)
-    digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
-    with path.open("rb") as handle:
-        while piece := handle.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
+    return digests(Path(path), ["git_blob"])["git_blob"]
 
 
 def published_path(blob_id: str) -> str | None:

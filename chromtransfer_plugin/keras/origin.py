@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from chromtransfer_plugin.checkpoint import Card, sha256
+from chromtransfer_plugin.checkpoint import Card
 from chromtransfer_plugin.constants import CELL_LINES
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.keras.topology import Blueprint
@@ -18,10 +18,10 @@ from chromtransfer_plugin.published import (
     MULTICLASS,
     PRETRAINED,
     REPOSITORY,
-    git_blob_id,
     model_name,
     published_path,
 )
+from chromtransfer_plugin.verify import digests
 
 CLASSES = (*CELL_LINES, "Negative")  # order of the softmax of the published multi-class model
 OPEN = "open"
@@ -50,9 +50,14 @@ def variant_of(blueprint: Blueprint, nested: bool) -> str:
 
 def file_facts(path: Path) -> dict[str, Any]:
     """Identify a file by its content; of a published one, also tell its path in the repository of the paper."""
-    blob = git_blob_id(path)
-    facts = {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256(path), "git_blob_id": blob}
-    if published := published_path(blob):
+    found = digests(path, ("sha256", "git_blob"))
+    facts = {
+        "file": path.name,
+        "bytes": path.stat().st_size,
+        "sha256": found["sha256"],
+        "git_blob_id": found["git_blob"],
+    }
+    if published := published_path(found["git_blob"]):
         facts |= {"published": published, "repository": REPOSITORY, "commit": COMMIT, "archive": ARCHIVE}
     return facts
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from chromtransfer_plugin.constants import WINDOW
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.fasta import FastaRecord, read_fasta
+from chromtransfer_plugin.fasta import FastaRecord, place_of, read_fasta
 from chromtransfer_plugin.kipoi.window_dataset import (
     WindowDataset,
     absolute_path,
@@ -23,9 +22,6 @@ from chromtransfer_plugin.kipoi.window_dataset import (
     warn_unknown,
 )
 from chromtransfer_plugin.onehot import N_CODE, encode, one_hot
-
-# chr1:100-700, as bedtools getfasta and samtools faidx write it, also `peak7::chr1:100-700(-)` of the former
-_PLACE = re.compile(r"(?:.*::)?(?P<chrom>[^:]+):(?P<start>\d+)-(?P<end>\d+)(?:\((?P<strand>[+-])\))?")
 
 
 class FastaDataloader(WindowDataset):
@@ -123,19 +119,15 @@ def _with_progress(path: str) -> Iterator[FastaRecord]:
 def _place(record: FastaRecord, begin: int, width: int) -> tuple[str, int, str, str]:
     """Give chr, start, id and strand of the window that begins at ``begin`` of a record."""
     length = len(record.sequence)
-    match = _PLACE.fullmatch(record.id)
-    if match is None:
-        return record.id, begin, record.id, "*"
-    first, last = int(match["start"]), int(match["end"])
-    if last - first == length:
-        origin = first
-    elif last - first + 1 == length and first:
-        origin = first - 1
+    place = place_of(record.id)
+    if place is not None and place.end - place.start == length:
+        origin = place.start
+    elif place is not None and place.end - place.start + 1 == length and place.start:
+        origin = place.start - 1
     else:
         return record.id, begin, record.id, "*"
-    strand = match["strand"] or "*"
-    start = origin + (length - begin - width if strand == "-" else begin)
-    return match["chrom"], start, record.id, strand
+    start = origin + (length - begin - width if place.strand == "-" else begin)
+    return place.chrom, start, record.id, place.strand or "*"
 
 
 FastaDataloader.describe(

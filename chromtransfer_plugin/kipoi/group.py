@@ -316,8 +316,6 @@ def _rows(folder: Path) -> list[Row]:
             rows.append(Row(path.name, path, card))
         except ChromTransferError as error:
             _warn_left_out(error)
-        except RecursionError:
-            _warn_left_out(ChromTransferError(f"{path / CARD}: is nested too deeply."))
     return rows
 
 

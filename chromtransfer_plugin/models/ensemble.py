@@ -10,6 +10,7 @@ from torch import nn
 from chromtransfer_plugin.defaults import Architecture
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.models.chromtransfer import ChromTransfer
+from chromtransfer_plugin.models.trunk_groups import trunk_groups
 
 
 class MeanHead(nn.Module):
@@ -103,18 +104,11 @@ class Ensemble(nn.Module):
 
         Members that share a trunk of known motifs, as those of one run do, need it once.
         """
-        if self._one_trunk():
-            return self.networks[0].features(X).repeat(1, len(self.networks))
-        return torch.cat([member.features(X) for member in self.networks], dim=1)
-
-    def _one_trunk(self) -> bool:
-        first, *others = (member.trunk for member in self.networks)
-        if self.architecture.trunk != "motifs" or first.training:
-            return False
-        wanted = first.state_dict()
-        return all(
-            torch.equal(tensor, wanted[name]) for t in others for name, tensor in t.state_dict().items()
-        )
+        networks = self.networks
+        shared = self.architecture.trunk == "motifs" and not networks[0].trunk.training
+        if shared and not any(trunk_groups(networks)):
+            return networks[0].features(X).repeat(1, len(networks))
+        return torch.cat([member.features(X) for member in networks], dim=1)
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         """(B, 4, L) one-hot -> (B, n_outputs) logits."""

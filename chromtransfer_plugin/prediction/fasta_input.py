@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.fasta import FastaRecord, read_fasta
+from chromtransfer_plugin.fasta import FastaRecord, Place, place_of, read_fasta
 from chromtransfer_plugin.onehot import N_CODE, encode
 from chromtransfer_plugin.prediction.inputs import (
     BAD_START,
@@ -30,10 +29,6 @@ from chromtransfer_plugin.region_windows import ONLY_N
 _BLOCK_BASES = 1 << 24
 _COMPARED_NAMES = 2_000_000  # 8 bytes each
 _EMPTY: NDArray[np.uint8] = np.empty(0, dtype=np.uint8)
-# As bedtools getfasta writes it: chrom:start-end, with -name NAME:: before it and with -s the strand behind it.
-_PLACE = re.compile(
-    r"(?:(?P<name>.*)::)?(?P<chrom>[^:\s]+):(?P<start>\d{1,18})-(?P<end>\d{1,18})(?:\((?P<strand>[+-])\))?"
-)
 
 
 class FastaSource:
@@ -119,13 +114,13 @@ class FastaSource:
     def _table(self, records: list[FastaRecord]) -> pd.DataFrame:
         rows: list[tuple[Any, ...]] = []
         for record in records:
-            place = _PLACE.fullmatch(record.id)
+            place = place_of(record.id)
             length = len(record.sequence)
             chrom, start, end, strand, label = "", None, None, ".", ""
             if place is not None:
-                label, strand = (place["name"] or "").split(":")[0], place["strand"] or "."
+                label, strand = place.name.split(":")[0], place.strand or "."
                 # The record says where it lies only if it is all of that.
-                if int(place["end"]) - int(place["start"]) == length:
+                if place.end - place.start == length:
                     chrom, start, end = self._placed(place, length)
             rows.append((chrom, start, end, record.id, np.nan, strand, label, record.line))
         # As objects first: numbers beside None would become floats and large ones lose digits.
@@ -133,14 +128,14 @@ class FastaSource:
         kinds = {"start": "Int64", "end": "Int64", "score": "float64", "source_line": "int64"}
         return table.astype({name: kinds.get(name, "str") for name in COLUMNS})
 
-    def _placed(self, place: re.Match[str], length: int) -> tuple[str, int, int]:
-        start, end = int(place["start"]), int(place["end"])
+    def _placed(self, place: Place, length: int) -> tuple[str, int, int]:
+        start, end = place.start, place.end
         if self._width is not None and length >= self._width:
             first = self._first(length)
             # A record of the minus strand runs from its end.
-            start = end - first - self._width if place["strand"] == "-" else start + first
+            start = end - first - self._width if place.strand == "-" else start + first
             end = start + self._width
-        return place["chrom"], start, end
+        return place.chrom, start, end
 
     def refusal(self, counts: Mapping[str, int]) -> ChromTransferError:
         """Return the error for an input of which no row can be scored."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.files import atomic_path, make_folder
+from chromtransfer_plugin.files import atomic_path, make_folder, try_lock
 
 IDENTITY = "identity.json"
 RESULTS = "probabilities.f32"
@@ -52,7 +52,10 @@ class Partial:
         """Hold the folder for this process; it stays only if rows are stored and the block raises."""
         make_folder(self.folder)
         with (self.folder / _LOCK).open("w") as lock:
-            _lock(lock, self.folder)
+            if not try_lock(lock):
+                raise ChromTransferError(
+                    f"{self.folder}: another run is writing the same output. Wait for it, or choose another --out."
+                )
             self._discard_others()
             try:
                 yield
@@ -131,18 +134,3 @@ class Partial:
     def remove(self) -> None:
         """Delete the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _lock(handle: Any, folder: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # no such locks on Windows; two runs to one output are then the user's to avoid
-        return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise ChromTransferError(
-            f"{folder}: another run is writing the same output. Wait for it, or choose another --out."
-        ) from None
-    except OSError:  # a file system without locks
-        return

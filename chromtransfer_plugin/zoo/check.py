@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from chromtransfer_plugin import commands
-from chromtransfer_plugin.checkpoint import load_model
+from chromtransfer_plugin.checkpoint import LoadedModel, load_model
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.kipoi.description import EXPECTATION
 from chromtransfer_plugin.kipoi.example import check_expectation
@@ -79,14 +79,15 @@ def check_entry(entry: ZooEntry, *, with_kipoi: bool = True) -> ModelTest:
     """Test one model; see :class:`ModelTest`."""
     outcome, remarks = dict.fromkeys(CHECKS, "-"), []
     try:
+        loaded: list[LoadedModel] = []
         for check, step in (
-            ("files", _files),
-            ("loads", _loads),
-            ("predicts", _predicts),
-            ("listed", _listed),
+            ("files", lambda: _files(entry)),
+            ("loads", lambda: loaded.append(load_model(entry.folder))),
+            ("predicts", lambda: check_expectation(entry.folder / EXPECTATION, *loaded[0])),
+            ("listed", lambda: _listed(entry)),
         ):
             outcome[check] = "FAILED"
-            step(entry)
+            step()
             outcome[check] = "ok"
     except ChromTransferError as error:
         remarks.append(str(error))
@@ -104,15 +105,6 @@ def _files(entry: ZooEntry) -> None:
     problem = verify(entry)
     if problem:
         raise ChromTransferError(problem)
-
-
-def _loads(entry: ZooEntry) -> None:
-    load_model(entry.folder)
-
-
-def _predicts(entry: ZooEntry) -> None:
-    model, card = load_model(entry.folder)
-    check_expectation(entry.folder / EXPECTATION, model, card)
 
 
 def _listed(entry: ZooEntry) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from chromtransfer_plugin.download import copy_verified, download
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.files import atomic_folder, atomic_path, make_folder
+from chromtransfer_plugin.files import atomic_folder, atomic_path, make_folder, try_lock
 from chromtransfer_plugin.kipoi.group import TEMPLATE
 from chromtransfer_plugin.verify import is_there
 from chromtransfer_plugin.web import (
@@ -37,11 +37,6 @@ from chromtransfer_plugin.zoo.shared import (
     SharedModel,
     parse_index,
 )
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 TOKEN_VARIABLE = "CHROMTRANSFER_ZOO_TOKEN"
 HUB = "hf://"
@@ -137,9 +132,7 @@ class FolderRemote:
         except OSError as error:
             raise ChromTransferError(f"{self.folder}: cannot be written to ({error.strerror}).") from error
         with lock:
-            if fcntl is not None:
-                with contextlib.suppress(OSError):  # a file system without locks
-                    fcntl.flock(lock, fcntl.LOCK_EX)
+            try_lock(lock, wait=True)
             yield
 
 

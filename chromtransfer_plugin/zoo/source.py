@@ -10,7 +10,7 @@ from pathlib import Path
 
 from chromtransfer_plugin.checkpoint import CARD, WEIGHTS, Card, read_card, sha256
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.files import cache_folder
+from chromtransfer_plugin.files import cache_folder, packaged_folder
 from chromtransfer_plugin.kipoi.description import EXPECTATION
 from chromtransfer_plugin.kipoi.export import DESCRIPTION
 from chromtransfer_plugin.kipoi.group import (
@@ -135,12 +135,8 @@ def installed_zoo() -> Path:
 
 
 def packaged_zoo() -> Path | None:
-    """Folder of the models that come with this package: in the source tree, or in the installed package."""
-    package = Path(__file__).parents[1]
-    for folder in (package / "model_zoo", package.parent / "model_zoo"):
-        if folder.is_dir():
-            return folder
-    return None
+    """Folder of the models that come with this package, if it has any."""
+    return packaged_folder("model_zoo")
 
 
 def search_path() -> list[ZooSource]:
@@ -271,8 +267,6 @@ def _read(name: str, folder: Path, grouped: bool) -> ZooEntry:
             problem = f"{', '.join(missing)} missing"
     except ChromTransferError as error:
         problem = f"{CARD} missing" if not (folder / CARD).is_file() else str(error)
-    except RecursionError:
-        problem = f"{folder / CARD}: is nested too deeply"
     return ZooEntry(name, folder, card, problem)
 
 
