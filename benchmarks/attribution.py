@@ -25,9 +25,9 @@ import numpy as np
 import torch
 from machine import cpu_name
 
+from chromtransfer_plugin.attribution.mutagenesis import agreement, ism
 from chromtransfer_plugin.device import describe, pick_device
 from chromtransfer_plugin.files import atomic_path
-from chromtransfer_plugin.ism import agreement, ism
 from chromtransfer_plugin.models.chromtransfer import ChromTransfer
 from chromtransfer_plugin.onehot import one_hot
 

@@ -9,9 +9,9 @@ from motif_cases import random_motifs, site_motif
 from scipy.stats import ks_2samp, rankdata
 from statsmodels.stats.multitest import multipletests
 
-from chromtransfer_plugin.enrichment import enrichment, focus_motifs, join_scores, write_table
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.motif_hits import scan_hits, score_hits
+from chromtransfer_plugin.motifs.enrichment import enrichment, focus_motifs, join_scores, write_table
+from chromtransfer_plugin.motifs.hits import scan_hits, score_hits
 from chromtransfer_plugin.onehot import encode
 
 A, B = "score.HEPG2.max", "score.Pretrained.max"

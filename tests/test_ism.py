@@ -10,8 +10,8 @@ import torch
 from ism_cases import Linear, brute_force, make, sequences
 from torch import nn
 
+from chromtransfer_plugin.attribution.mutagenesis import agreement, ism
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.ism import agreement, ism
 from chromtransfer_plugin.onehot import one_hot
 
 # Weights of A, C, G, T at four positions; the sequence is C, N, T, A.

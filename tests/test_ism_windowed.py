@@ -11,9 +11,9 @@ from ism_cases import brute_force, make, sequences
 from motif_cases import network as motif_network
 from torch import nn
 
+from chromtransfer_plugin.attribution.mutagenesis import ism
+from chromtransfer_plugin.attribution.mutagenesis_methods import is_windowed
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.ism import ism
-from chromtransfer_plugin.ism_methods import is_windowed
 from chromtransfer_plugin.models.blocks import SameConv1d
 from chromtransfer_plugin.models.chromtransfer import LEVELS
 from chromtransfer_plugin.models.ensemble import Ensemble

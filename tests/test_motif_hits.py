@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 from motif_cases import random_motifs, site_motif, windows
 
-from chromtransfer_plugin import motif_hits
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.friendly import ChromTransferWarning
-from chromtransfer_plugin.motif_hits import read_jaspar_bigbed, scan_hits, score_hits
+from chromtransfer_plugin.motifs import hits as motif_hits
+from chromtransfer_plugin.motifs.hits import read_jaspar_bigbed, scan_hits, score_hits
 from chromtransfer_plugin.onehot import encode, one_hot, reverse_complement_codes
 
 BIN, PSEUDOCOUNT = 0.01, 1e-4
@@ -353,7 +353,7 @@ def test_what_memelite_does_by_itself():
 def test_a_scan_leaves_torchs_number_of_threads_alone():
     code = (
         "import numpy as np, pandas as pd, torch\n"
-        "from chromtransfer_plugin.motif_hits import scan_hits\n"
+        "from chromtransfer_plugin.motifs.hits import scan_hits\n"
         "windows = pd.DataFrame({'chrom': ['c'], 'start': [0], 'end': [50]})\n"
         "motif = np.full((8, 4), 0.01) + np.eye(4)[[0] * 8] * 0.96\n"
         "hits = scan_hits(windows, np.zeros((1, 50), np.uint8), {'a': motif}, 1e-3)\n"

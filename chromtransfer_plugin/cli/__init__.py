@@ -8,8 +8,11 @@ from typing import Any
 import click
 
 import chromtransfer_plugin
+from chromtransfer_plugin.cli.attribute import attribute
+from chromtransfer_plugin.cli.attributions import attributions
 from chromtransfer_plugin.cli.fetch import fetch
 from chromtransfer_plugin.cli.keras import import_keras
+from chromtransfer_plugin.cli.motifs import motifs
 from chromtransfer_plugin.cli.predict import predict
 from chromtransfer_plugin.cli.zoo import zoo
 from chromtransfer_plugin.constants import CELL_LINES, SEED, TEST_CHROMOSOMES
@@ -224,5 +227,5 @@ def export(
     click.echo(f"Kipoi model written to {folder}\ncheck it with: kipoi test {folder} --source=dir")
 
 
-for command in (fetch, import_keras, predict, zoo):
+for command in (attribute, attributions, motifs, fetch, import_keras, predict, zoo):
     main.add_command(command)

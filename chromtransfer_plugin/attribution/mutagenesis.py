@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from chromtransfer_plugin.attribution import Objective
+from chromtransfer_plugin.attribution.mutagenesis_methods import N_OTHERS, Method, differences_of
+from chromtransfer_plugin.attribution.objective import Activation, Objective, objective_of
 from chromtransfer_plugin.device import evaluating
 from chromtransfer_plugin.errors import ChromTransferError, require_integers
-from chromtransfer_plugin.ism_methods import N_OTHERS, Method, Value, differences_of
 from chromtransfer_plugin.onehot import ALPHABET, N_CODE
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 Select = Literal["largest", "min", "max", "mean"]
-Activation = Literal["sigmoid", "softmax"]
 
 # Mutants at once by default: on a CPU, what is computed of them should stay in the processor's cache.
 _BATCH = {"cpu": 48, "cuda": 1536}
@@ -122,7 +121,7 @@ def ism(
     first, last = _range(start, end, codes.shape[1])
     if batch_size is not None and (isinstance(batch_size, bool) or batch_size < 1):
         raise ChromTransferError(f"ism: batch_size={batch_size!r} is not usable: expected a number above 0.")
-    objective = _objective(output, activation, target)
+    objective = objective_of("ism", output, activation, target)
     sites = [np.flatnonzero(row != N_CODE) + first for row in codes[:, first:last].numpy()]
     shape = (len(codes), len(ALPHABET), last - first) if raw else (len(codes), last - first)
     scores = np.zeros(shape, dtype=np.float32)
@@ -177,28 +176,6 @@ def agreement(exact: NDArray[np.floating], approximate: NDArray[np.floating]) ->
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return Agreement(len(x), float("nan"), float("nan"))
     return Agreement(len(x), float(pearsonr(x, y).statistic), float(spearmanr(x, y).statistic))
-
-
-def _objective(output: Objective, activation: Activation, target: int) -> Value:
-    """Turn logits (B, n_outputs) into the numbers (B,), float64, that are compared."""
-    import torch
-
-    def value(logits: torch.Tensor) -> torch.Tensor:
-        if logits.dim() != 2 or isinstance(target, bool) or not 0 <= target < logits.shape[1]:
-            raise ChromTransferError(
-                f"ism: there is no target {target}, the model's output has the shape {tuple(logits.shape)}: "
-                "expected (batch, outputs), counted from 0."
-            )
-        scores = logits.double()
-        if output == "logit":
-            return scores[:, target]
-        if activation == "softmax":
-            if logits.shape[1] < 2:
-                raise ChromTransferError("ism: activation='softmax' needs a model of at least two outputs.")
-            return torch.softmax(scores, dim=1)[:, target]
-        return torch.sigmoid(scores[:, target])
-
-    return value
 
 
 def _codes(data: torch.Tensor) -> torch.Tensor:

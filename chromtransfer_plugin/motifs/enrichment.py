@@ -29,7 +29,7 @@ def join_scores(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     a, b : DataFrame
-        Hits with score columns (:func:`chromtransfer_plugin.motif_hits.score_hits`), each site once; region numbers
+        Hits with score columns (:func:`chromtransfer_plugin.motifs.hits.score_hits`), each site once; region numbers
         mean the same in both.
 
     Returns

@@ -1,14 +1,15 @@
-"""The ways to compute in-silico mutagenesis: see :func:`chromtransfer_plugin.ism.ism`."""
+"""The ways to compute in-silico mutagenesis: see :func:`chromtransfer_plugin.attribution.mutagenesis.ism`."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chromtransfer_plugin.attribution.objective import Value
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.onehot import ALPHABET, one_hot_tensor
 
@@ -28,7 +29,6 @@ N_OTHERS = len(ALPHABET) - 1  # bases that can stand in the place of one
 # Of one sequence (its row): mutated positions (n,), and the differences (n, 3) for the bases that follow the reference
 # one in the cyclic order A, C, G, T.
 Part = tuple[int, NDArray[np.int64], NDArray[np.float64]]
-Value = Callable[["torch.Tensor"], "torch.Tensor"]
 
 
 def differences_of(

@@ -1,0 +1,335 @@
+"""Attributions on the disk: one folder for one or many models over one or many sets of regions.
+
+``store.json``
+    What was computed, by which models, on which genome.
+``regions.parquet``
+    One row per window, the index of all other data: set, chrom, start, end (0-based half-open), name, label.
+``attributions.h5``
+    ``codes`` (N, L) uint8; for model number i ``scores/i`` (N, L) float32 and, if they were kept,
+    ``hypothetical/i`` (N, 4, L) float32. Chunked by windows and compressed, so that a few windows are read without the rest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.files import atomic_folder
+from chromtransfer_plugin.onehot import ALPHABET
+from chromtransfer_plugin.regions import parse_region
+
+if TYPE_CHECKING:
+    import h5py
+
+FORMAT = 1
+FACTS, REGIONS, ARRAYS = "store.json", "regions.parquet", "attributions.h5"
+REGION_COLUMNS = ("set", "chrom", "start", "end", "name", "label")
+_CHUNK = 64  # windows; 64 x 600 numbers are 150 kB
+
+Rows = slice | Sequence[int] | NDArray[np.int64] | None
+
+
+class Piece(NamedTuple):
+    """What is known of some consecutive windows: see :func:`write_store`.
+
+    Attributes
+    ----------
+    codes : ndarray of uint8, shape (n, L)
+    scores : ndarray of float32, shape (n, models, L)
+    hypothetical : ndarray of float32, shape (n, models, 4, L), or None
+    """
+
+    codes: NDArray[np.uint8]
+    scores: NDArray[np.float32]
+    hypothetical: NDArray[np.float32] | None
+
+
+class AttributionStore:
+    """Read attributions.
+
+    Parameters
+    ----------
+    path : str or path
+        Folder written by :func:`write_store`, e.g. by ``chromtransfer attribute``.
+
+    Attributes
+    ----------
+    facts : dict
+        ``method`` (gradient-x-input, integrated-gradients, deep-lift-shap or ism), ``objective`` (logit or probability),
+        ``models`` (dicts with name, output, weights_sha256, ...), ``sets`` (dicts with name, path, ...), ``window``,
+        ``genome`` (path, identity and contigs, a dict of lengths; None for sequences without a genome), ``settings``
+        and versions.
+    regions : DataFrame
+        Columns ``REGION_COLUMNS``; row number = row of the arrays. chrom, start and end are missing for a sequence without a
+        place. set and chrom are categorical.
+    models, sets : list of str
+    window : int
+        L, base pairs.
+
+    Raises
+    ------
+    ChromTransferError
+        If the folder is no complete store of a format known here.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        import h5py
+
+        self.path = Path(path).expanduser()
+        self.facts: dict[str, Any] = _read_facts(self.path)
+        try:
+            self.regions = pd.read_parquet(self.path / REGIONS)
+            self._file: h5py.File = h5py.File(self.path / ARRAYS, "r")
+        except Exception as error:  # damaged files raise many classes
+            raise ChromTransferError(
+                f"{self.path}: is no complete attribution store ({error}). Compute it again."
+            ) from error
+        self.models: list[str] = [model["name"] for model in self.facts["models"]]
+        self.sets: list[str] = [one["name"] for one in self.facts["sets"]]
+        self.window = int(self.facts["window"])
+        self._check()
+
+    def __len__(self) -> int:
+        return len(self.regions)
+
+    def __repr__(self) -> str:
+        return (
+            f"AttributionStore({str(self.path)!r}, {len(self):,} windows of {self.window} bp, "
+            f"{self.facts['method']}, models: {', '.join(self.models)})"
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file of arrays."""
+        self._file.close()
+
+    def _check(self) -> None:
+        absent = set(REGION_COLUMNS) - set(self.regions.columns)
+        if absent:
+            raise ChromTransferError(f"{self.path / REGIONS}: no column {', '.join(sorted(absent))}.")
+        shapes: dict[str, tuple[int, ...]] = {"codes": (len(self), self.window)}
+        for number in range(len(self.models)):
+            shapes[f"scores/{number}"] = (len(self), self.window)
+            if self.has_hypothetical:
+                shapes[f"hypothetical/{number}"] = (len(self), len(ALPHABET), self.window)
+        for name, shape in shapes.items():
+            found = self._file[name].shape if name in self._file else None
+            if found != shape:
+                raise ChromTransferError(
+                    f"{self.path / ARRAYS}: '{name}' has the shape {found}, expected {shape}. The store is "
+                    "damaged or was put together from parts of others: compute it again."
+                )
+
+    @property
+    def has_hypothetical(self) -> bool:
+        """Whether the scores of all four bases were kept, as TF-MoDISco needs them."""
+        return bool(self.facts["hypothetical"])
+
+    def codes(self, rows: Rows = None) -> NDArray[np.uint8]:
+        """Base codes (n, L) of the windows in ``rows`` (None: all; repeated and unsorted rows are allowed)."""
+        return self._read("codes", rows)
+
+    def scores(self, model: str, rows: Rows = None) -> NDArray[np.float32]:
+        """Attribution of the observed bases, (n, L), by one model."""
+        return self._read(f"scores/{self.model_number(model)}", rows)
+
+    def hypothetical(self, model: str, rows: Rows = None) -> NDArray[np.float32]:
+        """Attribution that each base would have, (n, 4, L), channel order A, C, G, T.
+
+        Raises
+        ------
+        ChromTransferError
+            If they were not kept.
+        """
+        number = self.model_number(model)
+        if not self.has_hypothetical:
+            raise ChromTransferError(
+                f"{self.path}: holds no scores of bases that are not there, which this needs. Compute it "
+                "again with `chromtransfer attribute --hypothetical`."
+            )
+        return self._read(f"hypothetical/{number}", rows)
+
+    def model_number(self, model: str) -> int:
+        """Position of a model in ``models``; an unknown name is an error that lists them."""
+        if model not in self.models:
+            raise ChromTransferError(f"{self.path}: has no model '{model}', but {', '.join(self.models)}.")
+        return self.models.index(model)
+
+    def rows(self, sets: str | Iterable[str] | None = None) -> NDArray[np.int64]:
+        """Row numbers of the windows of one or several sets (None: all), each place once.
+
+        Windows of the same place and model scores that are in several sets are given once, by their first row.
+        """
+        wanted = self.sets if sets is None else [sets] if isinstance(sets, str) else list(sets)
+        for name in wanted:
+            if name not in self.sets:
+                raise ChromTransferError(f"{self.path}: has no set '{name}', but {', '.join(self.sets)}.")
+        table = self.regions[self.regions["set"].isin(wanted)]
+        again = table.duplicated(["chrom", "start", "end"]) & table["chrom"].notna()
+        return table.index.to_numpy(np.int64)[~again.to_numpy(bool)]
+
+    def query(self, region: str, sets: str | Iterable[str] | None = None) -> NDArray[np.int64]:
+        """Row numbers of the windows that share a base with ``chrom:start-end`` (0-based half-open).
+
+        Raises
+        ------
+        ChromTransferError
+            If the text is no region.
+        """
+        chrom, start, end = parse_region(region)
+        rows = self.rows(sets)
+        table = self.regions.iloc[rows]
+        hit = (table["chrom"] == chrom) & (table["start"] < end) & (table["end"] > start)
+        return rows[hit.fillna(False).to_numpy(bool)]
+
+    def placed(self, rows: NDArray[np.int64]) -> pd.DataFrame:
+        """chrom, start and end of windows as plain columns, in the order of ``rows``.
+
+        Raises
+        ------
+        ChromTransferError
+            If one has no place in a genome.
+        """
+        table = self.regions.iloc[rows][["chrom", "start", "end"]].reset_index(drop=True)
+        if table.isna().any(axis=None):
+            name = self.regions.iloc[rows]["name"].to_numpy()[table.isna().any(axis=1).to_numpy()][0]
+            raise ChromTransferError(
+                f"{self.path}: the sequence '{name}' has no place in a genome, which this needs."
+            )
+        return table.astype({"chrom": str, "start": np.int64, "end": np.int64})
+
+    def require_same_genome(self, identity: str, other: str | Path) -> None:
+        """Raise if the windows were cut from another genome than ``other``, whose identity is given."""
+        genome = self.facts["genome"]
+        if genome is None or genome["identity"] != identity:
+            mine = "no genome (a FASTA of sequences)" if genome is None else genome["path"]
+            raise ChromTransferError(
+                f"{self.path}: was computed on {mine}, which is not the genome of {other}. Compute both on the same FASTA."
+            )
+
+    def _read(self, name: str, rows: Rows) -> NDArray[Any]:
+        data = self._file[name]
+        if rows is None or isinstance(rows, slice):
+            return data[rows or slice(None)]
+        wanted = np.asarray(rows, dtype=np.int64)
+        distinct, inverse = np.unique(wanted, return_inverse=True)  # h5py wants them sorted and once
+        if not distinct.size:
+            return np.zeros((0, *data.shape[1:]), data.dtype)
+        if distinct.size == distinct[-1] - distinct[0] + 1:
+            return data[distinct[0] : distinct[-1] + 1][inverse]
+        return data[distinct][inverse]
+
+
+def write_store(
+    path: str | Path,
+    facts: Mapping[str, Any],
+    regions: pd.DataFrame,
+    pieces: Iterable[Piece],
+    done: Callable[[int], object] = lambda _: None,
+) -> None:
+    """Write a store; it appears when it is complete, and replaces an earlier store at that place.
+
+    Parameters
+    ----------
+    path : str or path
+        Folder.
+    facts : mapping
+        As :attr:`AttributionStore.facts`: models, sets, window, hypothetical, method, objective, genome and more.
+    regions : DataFrame
+        Columns ``REGION_COLUMNS``, N rows.
+    pieces : iterable of Piece
+        All N windows in the order of ``regions``.
+    done : callable
+        Takes the number of windows of each piece once it is written.
+
+    Raises
+    ------
+    ChromTransferError
+        If the path is something else than a store, the pieces are not N windows, or it cannot be written.
+    """
+    import h5py
+
+    target = Path(path).expanduser()
+    check_target(target)
+    n, window, models = len(regions), int(facts["window"]), len(facts["models"])
+    with atomic_folder(target) as folder:
+        table = regions[list(REGION_COLUMNS)].reset_index(drop=True)
+        table = table.astype({"set": "category", "chrom": "category", "start": "Int64", "end": "Int64"})
+        table.to_parquet(folder / REGIONS, index=False)
+        with h5py.File(folder / ARRAYS, "w") as out:
+            arrays = {"codes": _create(out, "codes", (n, window), np.uint8)}
+            for number in range(models):
+                arrays[f"scores/{number}"] = _create(out, f"scores/{number}", (n, window), np.float32)
+                if facts["hypothetical"]:
+                    shape = (n, len(ALPHABET), window)
+                    arrays[f"hypothetical/{number}"] = _create(
+                        out, f"hypothetical/{number}", shape, np.float32
+                    )
+            first = 0
+            for piece in pieces:
+                last = first + len(piece.codes)
+                if last > n:
+                    raise ChromTransferError(f"{target}: more than the {n} windows of the table were given.")
+                arrays["codes"][first:last] = piece.codes
+                for number in range(models):
+                    arrays[f"scores/{number}"][first:last] = piece.scores[:, number]
+                    if piece.hypothetical is not None:
+                        arrays[f"hypothetical/{number}"][first:last] = piece.hypothetical[:, number]
+                done(last - first)
+                first = last
+        if first != n:
+            raise ChromTransferError(f"{target}: {first} of the {n} windows of the table were given.")
+        (folder / FACTS).write_text(json.dumps({"format": FORMAT, **facts}, indent=2) + "\n")
+
+
+def check_target(path: Path) -> None:
+    """Raise if a store may not be written at ``path``: something else lies there."""
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise ChromTransferError(f"{path}: is no folder, expected the name of a store to write.")
+    if path.is_dir() and any(path.iterdir()) and not (path / FACTS).is_file():
+        raise ChromTransferError(f"{path}: holds other files; name a new or empty folder.")
+    if not path.absolute().parent.is_dir():
+        raise ChromTransferError(f"{path}: there is no folder {path.absolute().parent}.")
+
+
+def _create(out: h5py.File, name: str, shape: tuple[int, ...], kind: type[np.generic]) -> h5py.Dataset:
+    chunks = (min(_CHUNK, max(1, shape[0])), *shape[1:])
+    return out.create_dataset(
+        name, shape, kind, chunks=chunks, compression="gzip", compression_opts=1, shuffle=True
+    )
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    if not (path / FACTS).is_file():
+        raise ChromTransferError(
+            f"{path}: is no attribution store (a folder with {FACTS}, written by `chromtransfer attribute`)."
+        )
+    try:
+        facts = json.loads((path / FACTS).read_text())
+        known = facts["format"]
+        if known != FORMAT:
+            raise ChromTransferError(f"{path}: is of format {known}, this version reads {FORMAT}.")
+        for key in ("models", "sets", "window", "hypothetical", "method", "objective", "genome"):
+            facts[key]
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        if isinstance(error, ChromTransferError):
+            raise
+        raise ChromTransferError(
+            f"{path / FACTS}: is not readable ({error!r}). Compute the store again."
+        ) from error
+    return dict(facts)

@@ -1,0 +1,125 @@
+"""Attribution logos: letters as tall as their score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.onehot import ALPHABET, one_hot
+from chromtransfer_plugin.plots.style import BASES, FONT, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Highlight = tuple[int, int, str]
+
+_SITE = "0.9"
+_ROW = 0.13  # height of one row of labels, as a share of the axes
+LOGO_WIDTH = 80  # bp in one row of a figure: letters stay legible
+
+
+class LogoPanel(NamedTuple):
+    """One attribution logo.
+
+    Attributes
+    ----------
+    title : str
+    codes : ndarray, shape (L,), uint8
+        Base codes.
+    scores : ndarray, shape (L,)
+        Attribution per base.
+    start : int
+        0-based position of the first base on its contig.
+    highlights : sequence of (start, end, label)
+        Stretches to mark, 0-based half-open on the contig.
+    """
+
+    title: str
+    codes: NDArray[np.uint8]
+    scores: NDArray[np.floating]
+    start: int
+    highlights: Sequence[Highlight] = ()
+
+    def zoom(self, width: int = LOGO_WIDTH) -> LogoPanel:
+        """Cut out the ``width`` bases around the largest |scores|, and clip the highlights to them."""
+        width = min(width, len(self.scores))
+        # Weights that fall off to both sides bring the peak to the middle; equal ones leave it anywhere.
+        at = int(np.convolve(np.abs(self.scores), np.hamming(width), mode="valid").argmax())
+        low, high = self.start + at, self.start + at + width
+        clipped = [(max(s, low), min(e, high), e - s, label) for s, e, label in self.highlights]
+        # A stretch that is mostly cut off stays shaded, but its name would stand beside it.
+        visible = [(s, e, label if 2 * (e - s) > full else "") for s, e, full, label in clipped if s < e]
+        return LogoPanel(self.title, self.codes[at : at + width], self.scores[at : at + width], low, visible)
+
+
+def plot_logo(
+    ax: Axes,
+    sequence: NDArray[np.number],
+    scores: NDArray[np.floating],
+    start: int = 0,
+    highlights: Sequence[Highlight] = (),
+) -> None:
+    """Draw letters as tall as their attribution; negative ones point down and are shaded.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    sequence : ndarray, shape (L,) base codes or (4, L) one-hot
+        An N has no letter.
+    scores : ndarray, shape (L,)
+        Attribution per base.
+    start : int
+        0-based contig position of the first base; the x axis shows 0-based positions.
+    highlights : sequence of (start, end, label)
+        Stretches to mark, 0-based half-open on the contig, e.g. planted motifs.
+
+    Raises
+    ------
+    ChromTransferError
+        If the shapes do not fit together.
+    """
+    import logomaker
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    letters = one_hot(sequence.astype(np.uint8)) if sequence.ndim == 1 else sequence
+    if letters.shape != (len(ALPHABET), len(scores)):
+        raise ChromTransferError(
+            f"logo: expected codes (L,) or one-hot (4, L) and scores (L,), got {sequence.shape} and "
+            f"{np.shape(scores)}."
+        )
+    positions = np.arange(start, start + len(scores))
+    heights = pd.DataFrame((letters * scores).T, columns=list(ALPHABET), index=positions)
+    logomaker.Logo(heights, ax=ax, color_scheme=BASES, shade_below=0.4, fade_below=0.3, baseline_width=0.5)
+    ax.set_xlim(start - 0.5, start + len(scores) - 0.5)
+    rows = _mark(ax, highlights)
+    low, high = min(0.0, float(np.min(scores))), max(0.0, float(np.max(scores)))
+    margin = 0.05 * ((high - low) or 1.0)
+    share = max(0.25, 1 - _ROW * rows)  # of the height, left for the letters below the labels
+    ax.set_ylim(low - margin, low - margin + (high - low + 2 * margin) / share)
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    tidy(ax)
+
+
+def _mark(ax: Axes, highlights: Sequence[Highlight]) -> int:
+    """Shade and label stretches; labels that would collide go to a further row. Returns the rows used."""
+    left, right = ax.get_xlim()
+    bases_per_point = (right - left) / (ax.bbox.width * 72 / ax.figure.dpi)
+    row_ends: list[float] = []
+    for start, end, label in sorted(highlights):
+        ax.axvspan(start - 0.5, end - 0.5, color=_SITE, linewidth=0, zorder=-2)
+        if not label:
+            continue
+        half = 0.5 * len(label) * 0.62 * FONT * bases_per_point  # 0.62 em: a generous mean letter width
+        centre = min(max((start + end - 1) / 2, left + half), right - half)
+        free = [i for i, row_end in enumerate(row_ends) if row_end <= centre - half]
+        row = free[0] if free else len(row_ends)
+        row_ends[row : row + 1] = [centre + half]
+        where = ax.get_xaxis_transform()
+        ax.text(centre, 0.98 - _ROW * row, label, transform=where, fontsize=FONT, ha="center", va="top")
+    return len(row_ends)

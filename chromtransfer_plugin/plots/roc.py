@@ -1,0 +1,58 @@
+"""ROC curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.metrics import auroc
+from chromtransfer_plugin.plots.style import FONT, LINES, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Curves: TypeAlias = Mapping[str, tuple[ArrayLike, ArrayLike]]
+
+
+def plot_roc(ax: Axes, curves: Curves, title: str = "") -> None:
+    """Draw one ROC curve per model, with its AUROC in the legend.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    curves : mapping of str to (y, p)
+        Name -> 0/1 labels and scores, each of shape (N,).
+    title : str
+
+    Raises
+    ------
+    ChromTransferError
+        If a curve lacks one of the two classes.
+    """
+    from sklearn.metrics import roc_curve
+
+    ax.plot([0, 1], [0, 1], color="0.6", linewidth=1)
+    for i, (name, (y, p)) in enumerate(curves.items()):
+        labels, scores = np.asarray(y), np.asarray(p)
+        if not 0 < labels.sum() < len(labels):
+            raise ChromTransferError(f"ROC curve '{name}': needs examples of both classes, got one only.")
+        false_positive, true_positive, _ = roc_curve(labels, scores)
+        color, style = LINES[i % len(LINES)]
+        ax.plot(
+            false_positive,
+            true_positive,
+            color=color,
+            linestyle=style,
+            linewidth=2,
+            label=f"{name}: {auroc(labels, scores):.3f}",
+        )
+    ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    ax.set_xlabel("False positive rate", fontsize=FONT)
+    ax.set_ylabel("True positive rate", fontsize=FONT)
+    ax.set_title(title, fontsize=FONT + 1)
+    ax.legend(loc="lower right", fontsize=FONT - 1, title="AUROC", title_fontsize=FONT - 1, handlelength=2.5)
+    tidy(ax)

@@ -1,0 +1,28 @@
+"""What all figures have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's palette, safe for the common colour-vision deficiencies. Line styles and letter shapes
+# carry the same information a second time.
+LINES = (
+    ("#0072B2", "-"),
+    ("#D55E00", "--"),
+    ("#009E73", "-."),
+    ("#CC79A7", ":"),
+    ("#E69F00", (0, (5, 1, 1, 1, 1, 1))),
+    ("#56B4E9", (0, (1, 1))),
+)
+BASES = {"A": "#009E73", "C": "#0072B2", "G": "#E69F00", "T": "#D55E00"}
+FONT = 10  # points
+DPI = 150
+
+
+def tidy(ax: Axes) -> None:
+    """Remove the frame above and to the right, and set the size of the tick labels."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.tick_params(labelsize=FONT - 1)
