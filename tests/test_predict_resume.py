@@ -183,7 +183,7 @@ def test_stored_rows_come_back(tmp_path):
         with store.reading() as take:
             np.testing.assert_array_equal(take(4), values[:4])
             np.testing.assert_array_equal(take(1), values[4:])
-        os.truncate(store.folder / "probabilities.f32", 39)  # as after a power cut
+        os.truncate(store.folder / "numbers.f32", 39)  # as after a power cut
         assert store.rows() == 3
     assert list(tmp_path.iterdir()) == []
 

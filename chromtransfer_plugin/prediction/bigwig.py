@@ -14,6 +14,7 @@ from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.files import atomic_path
 from chromtransfer_plugin.prediction.outputs import Scored
 
+Interval = tuple[str, int, int, float]
 _FIELDS = {"contig": np.int32, "start": np.int64, "end": np.int64}
 
 
@@ -85,34 +86,62 @@ class BigWigWriter:
 
     def finish(self) -> None:
         """Sort, average and write."""
-        import pybigtools
-
         for handle in self._out.values():
             handle.flush()
         fields = {name: np.memmap(self._files[name], dtype=kind, mode="r") for name, kind in _FIELDS.items()}
         values = np.memmap(self._files["values"], dtype=np.float32, mode="r").reshape(-1, len(self._columns))
         for column, temporary in enumerate(self._temporary):
-            errors: list[Exception] = []
-            intervals = self._intervals(fields, values[:, column : column + 1], errors)
-            pybigtools.open(str(temporary), "w").write(self._contigs, intervals)
-            if errors:  # pybigtools prints an error of the iterator and carries on
-                raise errors[0]
-            _check_written(temporary, self.paths[column])
+            intervals = self._intervals(fields, values[:, column : column + 1])
+            write_bigwig(temporary, self.paths[column], self._contigs, intervals)
 
     def _intervals(
-        self, fields: Mapping[str, NDArray[Any]], values: NDArray[np.float32], errors: list[Exception]
-    ) -> Iterator[tuple[str, int, int, float]]:
+        self, fields: Mapping[str, NDArray[Any]], values: NDArray[np.float32]
+    ) -> Iterator[Interval]:
+        for name, number in self._number.items():
+            rows = np.flatnonzero(fields["contig"] == number)
+            if rows.size:
+                part = mean_coverage(fields["start"][rows], fields["end"][rows], values[rows])
+                for start, end, value in zip(
+                    part.start.tolist(), part.end.tolist(), part.values[:, 0].tolist(), strict=True
+                ):
+                    yield name, start, end, value
+
+
+def write_bigwig(
+    temporary: Path, path: Path, contigs: Mapping[str, int], intervals: Iterator[Interval]
+) -> None:
+    """Write sorted intervals as a bigWig.
+
+    Parameters
+    ----------
+    temporary : Path
+        Where to write.
+    path : Path
+        What it will be called, for messages.
+    contigs : mapping of str to int
+        Lengths, in the order of the intervals' contigs.
+    intervals : iterator
+        Contig, start, end (0-based half-open) and value.
+
+    Raises
+    ------
+    ChromTransferError
+        If it cannot be written.
+    """
+    import pybigtools
+
+    errors: list[Exception] = []
+
+    def noted() -> Iterator[Interval]:
         try:
-            for name, number in self._number.items():
-                rows = np.flatnonzero(fields["contig"] == number)
-                if rows.size:
-                    part = mean_coverage(fields["start"][rows], fields["end"][rows], values[rows])
-                    for start, end, value in zip(
-                        part.start.tolist(), part.end.tolist(), part.values[:, 0].tolist(), strict=True
-                    ):
-                        yield name, start, end, value
+            yield from intervals
         except Exception as error:
             errors.append(error)
+
+    pybigtools.open(str(temporary), "w").write(dict(contigs), noted())
+    if errors:  # pybigtools prints an error of the iterator and carries on
+        raise errors[0]
+    _check_written(temporary, path)
 
 
 def bigwig_paths(out: Path, columns: Sequence[str]) -> list[Path]:

@@ -69,7 +69,7 @@ def score_blocks(
     columns = sum(len(model.columns) for model in models)
     with contextlib.ExitStack() as stack:
         devices = [stack.enter_context(evaluating(model.network, settings.device)) for model in models]
-        stack.enter_context(_enough_memory(settings))
+        stack.enter_context(enough_memory(settings.batch_size))
         together = Together([model.network for model in models])
         pieces = stack.enter_context(ahead(_pieces(blocks, settings.pad_to, devices[0].type == "cuda")))
         scored: list[tuple[NDArray[np.int64], torch.Tensor]] = []
@@ -88,14 +88,15 @@ def score_blocks(
 
 
 @contextlib.contextmanager
-def _enough_memory(settings: Settings) -> Iterator[None]:
+def enough_memory(batch_size: int) -> Iterator[None]:
+    """Say plainly that the GPU has no room for a batch."""
     import torch
 
     try:
         yield
     except torch.OutOfMemoryError as error:
         raise ChromTransferError(
-            f"the GPU has no room for batches of {settings.batch_size}: take a smaller --batch-size, or --device cpu."
+            f"the GPU has no room for batches of {batch_size}: take a smaller --batch-size, or --device cpu."
         ) from error
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chromtransfer_plugin.checkpoint import CARD, WEIGHTS, Card, find_checkpoint, load_model, sha256
 from chromtransfer_plugin.errors import ChromTransferError
@@ -33,6 +33,16 @@ class NamedModel(NamedTuple):
     sha256: str  # of the weights
     columns: tuple[str, ...]  # NAME for one output, NAME.OUTPUT for several
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What identifies the model and what it computes, for records."""
+        return {
+            "name": self.name,
+            "weights_sha256": self.sha256,
+            "outputs": self.card.outputs,
+            "activation": self.card.activation,
+        }
+
 
 def choose_models(specs: str | Path | Sequence[str | Path], taken: Sequence[str] = ()) -> list[NamedModel]:
     """Load the models meant by ``specs``.
@@ -53,9 +63,9 @@ def choose_models(specs: str | Path | Sequence[str | Path], taken: Sequence[str]
     """
     given = [specs] if isinstance(specs, str | Path) else list(specs)
     if not given or "" in given:
-        raise ChromTransferError("predict: no model given, expected at least one: --model FOLDER.")
+        raise ChromTransferError("no model given, expected at least one: --model FOLDER.")
     found = [pair for spec in given for pair in _resolved(str(spec))]
-    _check_names([name for name, _ in found])
+    check_names("model", [name for name, _ in found])
     models = []
     for name, folder in found:
         network, card = load_model(folder)
@@ -119,11 +129,13 @@ def _name_of(folder: Path) -> str:
     return folder.parent.name if folder.name == BEST else folder.name
 
 
-def _check_names(names: list[str]) -> None:
+def check_names(kind: str, names: Sequence[str]) -> None:
+    """Raise if what is given by the option ``--KIND`` has a name twice, or one that cannot be used in files."""
+    example = f"--{kind} NAME={'FOLDER' if kind == 'model' else 'FILE'}"
     for name, count in Counter(names).items():
         if count > 1:
             raise ChromTransferError(
-                f"--model: {count} models are called '{name}'. Give them names: --model NAME=FOLDER."
+                f"--{kind}: {count} {kind}s are called '{name}'. Give them names: {example}."
             )
         if (
             not name
@@ -131,7 +143,7 @@ def _check_names(names: list[str]) -> None:
             or any(not letter.isprintable() or letter == "/" for letter in name)
         ):
             raise ChromTransferError(
-                f"--model: the name {name!r} cannot head a column or name a file. Give another: --model NAME=FOLDER."
+                f"--{kind}: the name {name!r} cannot head a column or name a file. Give another: {example}."
             )
 
 

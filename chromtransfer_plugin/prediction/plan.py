@@ -16,6 +16,7 @@ from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.files import atomic_path
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.prediction.bigwig import BigWigWriter, bigwig_paths
+from chromtransfer_plugin.prediction.dropped import SUFFIX
 from chromtransfer_plugin.prediction.evaluation import evaluated_outputs, evaluation_paths
 from chromtransfer_plugin.prediction.fasta_input import FastaSource
 from chromtransfer_plugin.prediction.inputs import LONGEST, Block, RegionSource, Source
@@ -108,11 +109,7 @@ def check_request(request: Request) -> None:
         )
     if kind != "fasta" and request.genome is None:
         raise ChromTransferError(f"--{kind} {path}: the sequences come from a genome: give --genome FASTA.")
-    width = request.width
-    if width not in (None, "native") and (
-        isinstance(width, bool) or not isinstance(width, int) or not 1 <= width <= LONGEST
-    ):
-        raise ChromTransferError(f"width is {width!r}, expected 1 to {LONGEST:,} bp or 'native'.")
+    check_width(request.width)
     if request.n_policy not in POLICIES:
         raise ChromTransferError(f"n-policy is '{request.n_policy}', expected one of {', '.join(POLICIES)}.")
     size = request.batch_size
@@ -124,10 +121,37 @@ def check_request(request: Request) -> None:
         raise ChromTransferError(
             "--evaluation-calls adds a column to the file of --evaluation: name that file."
         )
+    check_readable_again(path)
+
+
+def check_width(width: object) -> None:
+    """Raise if this is no width of windows."""
+    if width not in (None, "native") and (
+        isinstance(width, bool) or not isinstance(width, int) or not 1 <= width <= LONGEST
+    ):
+        raise ChromTransferError(f"width is {width!r}, expected 1 to {LONGEST:,} bp or 'native'.")
+
+
+def check_readable_again(path: Path) -> None:
+    """Raise if an input is a pipe or a device, which can be read only once."""
     if path.exists() and not path.is_file() and not path.is_dir():
         raise ChromTransferError(
             f"{path}: is no regular file. It is read several times: save it to a file first."
         )
+
+
+def announce(models: Sequence[NamedModel], device: str, report: Callable[[str], object]) -> torch.device:
+    """Choose the device; say which it is and where each model lies."""
+    chosen = pick_device(device)
+    for model in models:  # a name may stand for an installed model or for one of the package
+        report(f"model {model.name}: {model.folder}")
+    report(f"device: {describe(chosen)}")
+    return chosen
+
+
+def model_files(models: Sequence[NamedModel]) -> list[Path]:
+    """Give the files that the models were read from."""
+    return [model.folder / name for model in models for name in (CARD, WEIGHTS)]
 
 
 def make_plan(request: Request, models: list[NamedModel], report: Callable[[str], object]) -> Plan:
@@ -154,15 +178,12 @@ def make_plan(request: Request, models: list[NamedModel], report: Callable[[str]
         evaluated_outputs(models, request.positive)
     if request.evaluation is not None:
         targets += evaluation_paths(request.evaluation, models)
-    targets += [beside(request.out, suffix) for suffix in (".run.json", ".dropped.tsv")]
-    inputs = [request.path, *(model.folder / name for model in models for name in (CARD, WEIGHTS))]
+    targets += [beside(request.out, suffix) for suffix in (".run.json", SUFFIX)]
+    inputs = [request.path, *model_files(models)]
     inputs += [Path(request.genome).expanduser()] if request.genome else []
-    _check_targets(targets, inputs)
+    check_targets(targets, inputs)
     width = _width(request, models, format)
-    device = pick_device(request.device)
-    for model in models:  # a name may stand for an installed model or for one of the package
-        report(f"model {model.name}: {model.folder}")
-    report(f"device: {describe(device)}")
+    device = announce(models, request.device, report)
     before = stamp(request.path)
     source = _open(request, width)
     for note in source.notes:
@@ -185,6 +206,11 @@ def _width(request: Request, models: list[NamedModel], format: str) -> int | Non
         return request.width
     if request.kind == "fasta" or "original" in (request.n_policy, format):
         return None
+    return common_window(models)
+
+
+def common_window(models: Sequence[NamedModel]) -> int:
+    """Give the window that all models were trained on; raise if they differ."""
     windows = {model.card.window for model in models}
     if len(windows) > 1:
         listed = ", ".join(f"{model.name} {model.card.window}" for model in models)
@@ -199,7 +225,8 @@ class _Probe(Exception):  # noqa: N818 - never seen by anyone
     pass
 
 
-def _check_targets(targets: list[Path], inputs: list[Path]) -> None:
+def check_targets(targets: Sequence[Path], inputs: Sequence[Path]) -> None:
+    """Raise if a file cannot be written, would be written twice, or is an input."""
     for path, count in Counter(targets).items():
         if count > 1:
             raise ChromTransferError(f"{path}: would be written twice. Choose different names.")

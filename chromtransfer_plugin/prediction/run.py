@@ -15,8 +15,9 @@ import chromtransfer_plugin
 from chromtransfer_plugin.checkpoint import sha256
 from chromtransfer_plugin.defaults import PREDICT_BATCH
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.files import open_output, remove_leftovers
+from chromtransfer_plugin.files import remove_leftovers
 from chromtransfer_plugin.prediction import plan as plans
+from chromtransfer_plugin.prediction.dropped import SUFFIX, Dropped
 from chromtransfer_plugin.prediction.engine import PIECE_BASES, Settings, score_blocks
 from chromtransfer_plugin.prediction.evaluation import EvaluationWriter, Figures
 from chromtransfer_plugin.prediction.inputs import STATUSES, Block, Source
@@ -25,10 +26,8 @@ from chromtransfer_plugin.prediction.outputs import NO_PLACE, Scored, region_col
 from chromtransfer_plugin.prediction.policy import NPolicy
 from chromtransfer_plugin.prediction.store import Partial
 from chromtransfer_plugin.region_windows import OK, strict_error
-from chromtransfer_plugin.regions import dropped_text
 
 BLOCK_ROWS = 4096  # rows held at a time; a killed run repeats at most these
-MOST_LISTED = 20
 
 Report = Callable[[str], object]
 
@@ -198,21 +197,13 @@ class _Run:
 
         return {
             "input": {"sha256": self._input_sha256, "kind": self._plan.request.kind},
-            "models": [self._model_facts(model) for model in self._models],
+            "models": [model.facts for model in self._models],
             "genome": self._source.genome.identity if self._source.genome else None,
             "width": self._plan.width,
             "N policy": self._plan.request.n_policy,
             "settings": settings._asdict(),
             "rows of a block": BLOCK_ROWS,
             "versions": [chromtransfer_plugin.__version__, torch.__version__],
-        }
-
-    def _model_facts(self, model: NamedModel) -> dict[str, Any]:
-        return {
-            "name": model.name,
-            "weights_sha256": model.sha256,
-            "outputs": model.card.outputs,
-            "activation": model.card.activation,
         }
 
     def _score(self, partial: Partial, settings: Settings) -> None:
@@ -264,7 +255,7 @@ class _Run:
                 evaluation = EvaluationWriter(
                     stack, request.evaluation, self._models, request.positive, request.evaluation_calls
                 )
-            dropped = _Dropped(stack, plans.beside(request.out, ".dropped.tsv"), writer.needs_place)
+            dropped = Dropped(stack, plans.beside(request.out, SUFFIX))
             kept = 0
             with tqdm(
                 total=self._source.n_rows,
@@ -279,8 +270,11 @@ class _Run:
                     writer.write(scored)
                     if evaluation:
                         evaluation.write(scored)
-                    dropped.write(block, scored)
-                    kept += int((scored.placed if writer.needs_place else scored.status == 0).sum())
+                    given = scored.placed if writer.needs_place else scored.status == 0
+                    left = np.flatnonzero(~given)
+                    reasons = [STATUSES[number] if number else NO_PLACE for number in scored.status[left]]
+                    dropped.write(block, scored.table, left, reasons)
+                    kept += int(given.sum())
                     self._count(block)
                     bar.update(len(block))
             if not self._counts[OK]:
@@ -306,7 +300,7 @@ class _Run:
         request = self._plan.request
         genome = self._source.genome
         return {
-            "models": [{**self._model_facts(model), "folder": str(model.folder)} for model in self._models],
+            "models": [{**model.facts, "folder": str(model.folder)} for model in self._models],
             "input": {"path": str(self._source.path), "sha256": self._input_sha256, "kind": request.kind},
             "genome": {"path": str(genome.path), "identity": genome.identity} if genome else None,
             "window": self._plan.width or "native",
@@ -317,12 +311,12 @@ class _Run:
             "rows": dict(self._counts),
         }
 
-    def _finished(self, files: list[Path], dropped: _Dropped, figures: dict[str, Figures]) -> list[Path]:
+    def _finished(self, files: list[Path], dropped: Dropped, figures: dict[str, Figures]) -> list[Path]:
         from chromtransfer_plugin.run_record import write_run_record
 
         out = self._plan.request.out
         if not dropped.paths:
-            plans.beside(out, ".dropped.tsv").unlink(missing_ok=True)  # of an earlier run
+            plans.beside(out, SUFFIX).unlink(missing_ok=True)  # of an earlier run
         record = plans.beside(out, ".run.json")
         # JSON has no NaN.
         plain = {
@@ -340,39 +334,3 @@ class _Run:
         total = sum(self._counts.values())
         self._report(f"{self._counts[OK]:,} of {total:,} rows scored: {', '.join(map(str, files[:8]))}")
         return [*files, record]
-
-
-class _Dropped:
-    """Rows without a result: counted, the first listed, all of them in a file that exists only if there are any."""
-
-    def __init__(self, stack: contextlib.ExitStack, path: Path, needs_place: bool) -> None:
-        self._stack, self._path, self._needs_place = stack, path, needs_place
-        self._first: list[tuple[int, str, str]] = []
-        self._reasons: Counter[str] = Counter()
-        self._out: Any = None
-        self.paths: list[Path] = []
-
-    def write(self, block: Block, scored: Scored) -> None:
-        left = ~scored.placed if self._needs_place else scored.status != 0
-        rows = np.flatnonzero(left)
-        if not rows.size:
-            return
-        reasons = [STATUSES[number] if number else NO_PLACE for number in scored.status[rows]]
-        lines = scored.table["source_line"].iloc[rows].tolist()
-        dropped = list(zip(lines, block.text(rows), reasons, strict=True))
-        self._reasons.update(reasons)
-        self._first += dropped[: MOST_LISTED - len(self._first)]
-        header = self._out is None
-        if header:
-            self._out, self.paths = open_output(self._stack, self._path), [self._path]
-        self._out.write(dropped_text(dropped, header).encode())
-
-    def report(self, report: Report) -> None:
-        if not self.paths:
-            return
-        rows = sum(self._reasons.values())
-        lines = [f"{rows:,} rows without a result:"]
-        lines += [f"  {count:,} x {reason}" for reason, count in self._reasons.most_common()]
-        lines += [f"  line {line}: {reason}: {text}" for line, text, reason in self._first]
-        lines.append(f"  all in {self._path}")
-        report("\n".join(lines))

@@ -1,4 +1,4 @@
-"""Results on the disk while a prediction runs, so that a killed one goes on where it stopped."""
+"""Results on the disk while a prediction or attribution runs, so that a killed one goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.files import atomic_path, make_folder, try_lock
 
 IDENTITY = "identity.json"
-RESULTS = "probabilities.f32"
+RESULTS = "numbers.f32"
 _ENDS = "blocks"  # rows after each block, one line each
 _LOCK = "lock"
 
 
 class Partial:
-    """The probabilities of the rows done so far, in a hidden folder beside the output.
+    """The numbers of the rows done so far, in a hidden folder beside the output.
 
     Parameters
     ----------
     out : Path
-        The output file; the folder is ``.NAME.partial`` beside it.
+        The output; the folder is ``.NAME.partial`` beside it.
     identity : dict
         JSON-serialisable: all that the results depend on. Results under another identity are discarded.
     columns : int
-        Probabilities per row.
+        Numbers per row.
 
     Attributes
     ----------
