@@ -1,4 +1,4 @@
-"""Attribution logos: letters as tall as their score."""
+"""Logos: letters as tall as their attribution, or as their information in a motif."""
 
 from __future__ import annotations
 
@@ -103,6 +103,38 @@ def plot_logo(
     ax.set_ylim(low - margin, low - margin + (high - low + 2 * margin) / share)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    tidy(ax)
+
+
+def plot_motif(ax: Axes, matrix: NDArray[np.floating], title: str = "") -> None:
+    """Draw a motif: letters as tall as their share of the position's information.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    matrix : ndarray, shape (length, 4)
+        Probabilities of A, C, G, T. The information is 2 bits minus the entropy, every base being equally likely.
+    title : str
+
+    Raises
+    ------
+    ChromTransferError
+        If it is no matrix of probabilities.
+    """
+    import logomaker
+
+    p = np.asarray(matrix, dtype=np.float64)
+    if p.ndim != 2 or not len(p) or p.shape[1] != len(ALPHABET):
+        raise ChromTransferError(f"motif: expected a matrix (length, 4), got {p.shape}.")
+    if not ((p >= 0).all() and np.allclose(p.sum(axis=1), 1, atol=1e-3)):
+        raise ChromTransferError("motif: expected probabilities, four that sum to 1 in each row.")
+    information = 2 + (p * np.log2(np.where(p > 0, p, 1))).sum(axis=1, keepdims=True)
+    heights = pd.DataFrame(p * information, columns=list(ALPHABET), index=np.arange(1, len(p) + 1))
+    logomaker.Logo(heights, ax=ax, color_scheme=BASES, baseline_width=0.5)
+    ax.set(xlim=(0.5, len(p) + 0.5), ylim=(0, 2), yticks=[0, 1, 2])
+    ax.set_ylabel("Bits", fontsize=FONT)
+    ax.set_xlabel("Position in the motif", fontsize=FONT)
+    ax.set_title(title, fontsize=FONT + 1, loc="left")
     tidy(ax)
 
 

@@ -26,3 +26,18 @@ def tidy(ax: Axes) -> None:
     """Remove the frame above and to the right, and set the size of the tick labels."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.tick_params(labelsize=FONT - 1)
+
+
+def say(ax: Axes, message: str) -> None:
+    """Write in the middle of a panel why it is empty."""
+    ax.text(
+        0.5,
+        0.5,
+        message,
+        transform=ax.transAxes,
+        ha="center",
+        va="center",
+        fontsize=FONT,
+        color="0.35",
+        wrap=True,
+    )

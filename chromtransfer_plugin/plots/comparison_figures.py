@@ -1,0 +1,355 @@
+"""All figures of one comparison, as files: the products of the paper's R script and more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.files import atomic_path
+from chromtransfer_plugin.motifs.comparison import Comparison
+from chromtransfer_plugin.motifs.enrichment import _Places
+from chromtransfer_plugin.plots.distributions import plot_density, plot_ecdf
+from chromtransfer_plugin.plots.enrichment import plot_distances, plot_ranks
+from chromtransfer_plugin.plots.logo import plot_motif
+from chromtransfer_plugin.plots.names import file_names, score_name, short_names, site_score_name, upper_first
+from chromtransfer_plugin.plots.profile import plot_mean_profile
+from chromtransfer_plugin.plots.style import DPI, FONT, say
+from chromtransfer_plugin.plots.tracks import plot_tracks, plot_zoom
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Format = Literal["pdf", "png", "svg"]
+_BLOCK = 2048  # windows in memory at a time
+
+
+def write_figures(
+    comparison: Comparison,
+    folder: Path,
+    format: Format = "pdf",
+    focus: int | None = None,
+    progress: bool = False,
+) -> list[Path]:
+    """Write every figure of a comparison.
+
+    ``mean_profile``, ``densities``, ``distances`` (of two models), ``ranks``, and for each focus motif ``ecdf/MOTIF``
+    and ``regions/MOTIF``. An existing file of that name is replaced.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    folder : path
+        An existing folder.
+    format : {"pdf", "png", "svg"}
+    focus : int, optional
+        Draw only so many of the focus motifs, the first ones. All are labelled in ``distances``.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    list of Path
+        The files, in the order above.
+
+    Raises
+    ------
+    ChromTransferError
+        If the folder is missing or cannot be written to, or the format is another one.
+    """
+    if format not in ("pdf", "png", "svg"):
+        raise ChromTransferError(f"format={format!r}: expected pdf, png or svg.")
+    if focus is not None and focus < 0:
+        raise ChromTransferError(f"focus={focus}: expected a number of motifs, 0 or more.")
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ChromTransferError(f"{folder}: there is no such folder to write figures to.")
+
+    from tqdm import tqdm
+
+    plan = list(_plan(comparison, focus))
+    paths = []
+    for name, draw in tqdm(plan, desc="figures", unit="figure", disable=not progress):
+        path = folder / f"{name}.{format}"
+        path.parent.mkdir(exist_ok=True)
+        _save(draw(), path, format)
+        paths.append(path)
+    return paths
+
+
+def _plan(comparison: Comparison, focus: int | None) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """Yield the name of each figure and what draws it, so that only one at a time is in memory."""
+    yield "mean_profile", lambda: mean_profile_figure(comparison)
+    yield "densities", lambda: densities_figure(comparison)
+    if comparison.b is not None:
+        yield "distances", lambda: distances_figure(comparison)
+    yield "ranks", lambda: ranks_figure(comparison)
+    motifs = comparison.focus["motif"].astype(str).drop_duplicates().tolist()[:focus]
+    if not motifs or not len(comparison.hits):
+        return
+    names, sites = file_names(motifs), Sites(comparison.hits)
+    for motif in motifs:
+        yield f"ecdf/{names[motif]}", lambda motif=motif: ecdf_figure(comparison, motif, sites)
+    for motif in motifs:
+        yield f"regions/{names[motif]}", lambda motif=motif: regions_figure(comparison, motif)
+
+
+class Sites:
+    """Which rows of a table of hits are a motif's, and which are its background.
+
+    Parameters
+    ----------
+    hits : DataFrame
+        chrom, start, end (0-based, half-open) and motif.
+    """
+
+    def __init__(self, hits: pd.DataFrame) -> None:
+        self._places = _Places.of(hits)
+        self._numbers = {motif: number for number, motif in enumerate(self._places.motifs)}
+
+    def split(self, motif: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the row numbers of its sites and of the sites that overlap none of them; without sites: none and all."""
+        n = len(self._places.order)
+        if motif not in self._numbers:
+            return np.zeros(0, np.int64), np.arange(n)
+        own = self._places.rows(self._numbers[motif])
+        outside = np.ones(n, dtype=bool)
+        outside[self._places.order[self._places.overlapping(own)]] = False
+        return np.sort(self._places.order[own]), np.flatnonzero(outside)
+
+
+def mean_scores(comparison: Comparison) -> dict[str, NDArray[np.float64]]:
+    """Mean attribution of each position, (L,), by each model; read in blocks."""
+    store, rows = comparison.store, comparison.rows
+    models = [comparison.a] if comparison.b is None else [comparison.a, comparison.b]
+    means = {}
+    for model in models:
+        total = np.zeros(store.window)
+        for first in range(0, len(rows), _BLOCK):
+            total += store.scores(model, rows[first : first + _BLOCK]).sum(axis=0, dtype=np.float64)
+        means[model] = total / max(len(rows), 1)
+    return means
+
+
+def mean_profile_figure(comparison: Comparison) -> Figure:
+    """Product 1: mean attribution along the window."""
+    figure = _figure(7, 4)
+    ax = figure.add_axes((0.12, 0.15, 0.85, 0.76))
+    title = f"{len(comparison.rows):,} windows"
+    plot_mean_profile(ax, mean_scores(comparison), score_name(comparison.store.facts), title)
+    return figure
+
+
+def densities_figure(comparison: Comparison) -> Figure:
+    """Product 2: densities of the scores of sites, and of their difference."""
+    a, b, hits = comparison.a, comparison.b, comparison.hits
+    score = upper_first(site_score_name(comparison.store.facts, comparison.how))
+    values = {name: hits[comparison.column(name)] for name in comparison.names if name != "diff"}
+    if b is None:
+        figure = _figure(6, 4)
+        plot_density(
+            figure.add_axes((0.13, 0.15, 0.83, 0.75)), values, f"{score} of a site", "Sites of motifs"
+        )
+        return figure
+    figure = _figure(11, 4)
+    left, right = figure.add_axes((0.07, 0.15, 0.41, 0.75)), figure.add_axes((0.57, 0.15, 0.41, 0.75))
+    plot_density(left, values, f"{score} of a site", "Sites of motifs")
+    plot_density(
+        right,
+        {f"{a} − {b}": hits[comparison.column("diff")]},
+        f"{score}, {a} − {b}",
+        "Difference, the same sites",
+    )
+    right.axvline(0, color="0.6", linewidth=0.8, zorder=0)
+    return figure
+
+
+def distances_figure(comparison: Comparison) -> Figure:
+    """Product 3: D in A against D in B, coloured by D of the difference."""
+    assert comparison.b is not None
+    figure = _figure(9.6, 8.6)
+    ax = figure.add_axes((0.08, 0.12, 0.78, 0.83))
+    title = f"Signed K-S distance of {len(comparison.table):,} motifs"
+    left_out = plot_distances(
+        ax, comparison.table, comparison.a, comparison.b, comparison.focus["motif"].astype(str), title
+    )
+    if left_out:
+        figure.text(0.99, 0.01, f"no room for: {', '.join(left_out)}", ha="right", fontsize=FONT - 3)
+    return figure
+
+
+def ranks_figure(comparison: Comparison) -> Figure:
+    """Product 4: D against rank, one panel per model and one for the difference."""
+    names = comparison.names
+    figure = _figure(4.8 * len(names), 5.4)
+    for i, name in enumerate(names):
+        ax = figure.add_axes(((i + 0.15) / len(names), 0.11, 0.82 / len(names), 0.81))
+        what = f"{comparison.a} − {comparison.b}" if name == "diff" else name
+        plot_ranks(ax, comparison.table, name, title=what, what=what)
+    return figure
+
+
+def ecdf_figure(comparison: Comparison, motif: str, sites: Sites | None = None) -> Figure:
+    """Product 5: cumulative distributions of one motif's sites and of its background, and the motif's logo if known."""
+    inside, outside = (sites or Sites(comparison.hits)).split(motif)
+    short = short_names([motif])[motif]
+    score = upper_first(site_score_name(comparison.store.facts, comparison.how))
+    known = _row(comparison.table, motif)
+
+    def part(names: list[str], called: list[str]) -> tuple[dict[str, Any], dict[str, tuple[float, float]]]:
+        values, statistics = {}, {}
+        for name, text in zip(names, called, strict=True):
+            scores = comparison.hits[comparison.column(name)].to_numpy(np.float64)
+            values[text] = (scores[inside], scores[outside])
+            if known is not None:
+                statistics[text] = (float(known[f"{name}.D"]), float(known[f"{name}.fdr"]))
+        return values, statistics
+
+    models = [name for name in comparison.names if name != "diff"]
+    panels = [("Models", *part(models, models), score)]
+    if comparison.b is not None:
+        called = f"{comparison.a} − {comparison.b}"
+        panels.append(("Difference", *part(["diff"], [called]), f"{score}, {called}"))
+    figure = _figure(5.4 * len(panels), 6.4)
+    figure.suptitle(motif, fontsize=FONT + 3, x=0.4 / figure.get_figwidth(), ha="left", y=0.975)
+    top = 0.92
+    if motif in comparison.motifs:
+        matrix = comparison.motifs[motif]
+        width = min(0.27 * len(matrix), 5.0) / figure.get_figwidth()
+        plot_motif(figure.add_axes((0.62 / figure.get_figwidth(), 0.8, width, 0.12)), matrix)
+        figure.axes[0].set_xlabel("")
+        top = 0.7
+    for i, (title, values, statistics, label) in enumerate(panels):
+        ax = figure.add_axes(((i + 0.13) / len(panels), 0.25, 0.83 / len(panels), top - 0.25))
+        plot_ecdf(ax, values, short, statistics, label, title)
+    return figure
+
+
+class _Shown(NamedTuple):
+    """One column of a page of regions."""
+
+    title: str
+    row: int  # of the table of hits
+
+
+def regions_figure(comparison: Comparison, motif: str) -> Figure:
+    """Product 6: the windows of a motif's sites with the largest and the smallest difference, or score of one model."""
+    name = comparison.names[-1]
+    what = f"{comparison.a} − {comparison.b}" if name == "diff" else comparison.a
+    hits = comparison.hits
+    own = np.flatnonzero((hits["motif"].astype(str) == motif).to_numpy(bool))
+    values = hits[comparison.column(name)].to_numpy(np.float64)
+    own = own[np.isfinite(values[own])]
+    if not len(own):
+        figure = _figure(7, 3)
+        ax = figure.add_axes((0.05, 0.05, 0.9, 0.8))
+        ax.set_axis_off()
+        ax.set_title(motif, fontsize=FONT + 3, loc="left")
+        say(ax, "no scored site in these windows")
+        return figure
+    highest, lowest = own[values[own].argmax()], own[values[own].argmin()]
+    shown = [_Shown("largest", int(highest))]
+    if lowest != highest:
+        shown.append(_Shown("smallest", int(lowest)))
+    figure = _figure(7.6 * len(shown), 9.4)
+    figure.suptitle(
+        f"{motif}: sites of the {' and the '.join(one.title for one in shown)} {what}",
+        fontsize=FONT + 3,
+        x=0.35 / figure.get_figwidth(),
+        ha="left",
+        y=0.985,
+    )
+    for i, one in enumerate(shown):
+        _draw_region(comparison, motif, one, values[one.row], what, figure, i, len(shown))
+    return figure
+
+
+def _draw_region(
+    comparison: Comparison,
+    motif: str,
+    shown: _Shown,
+    value: float,
+    what: str,
+    figure: Figure,
+    column: int,
+    columns: int,
+) -> None:
+    """Draw one window and its zoom into a column of the figure."""
+    store, models = comparison.store, [name for name in comparison.names if name != "diff"]
+    hit = comparison.hits.iloc[shown.row]
+    region = int(hit["region"])
+    chrom, start, end = comparison.regions.loc[region, ["chrom", "start", "end"]]
+    row = comparison.rows[[region]]
+    tracks = {model: store.scores(model, row)[0] for model in models}
+    left, right = (column + 0.105) / columns, (column + 0.985) / columns
+    n = len(models)
+    whole = figure.add_gridspec(
+        n + 1, 1, left=left, right=right, top=0.905, bottom=0.49, hspace=0.12, height_ratios=[1] * n + [1.6]
+    )
+    zoom = figure.add_gridspec(
+        n + 2,
+        1,
+        left=left,
+        right=right,
+        top=0.405,
+        bottom=0.065,
+        hspace=0.1,
+        height_ratios=[1] * n + [0.22, 0.95],
+    )
+    sites = comparison.hits[comparison.hits["region"] == region]
+    site = int(hit["start"]), int(hit["end"])
+    own = ", ".join(f"{name} {hit[comparison.column(name)]:.3g}" for name in models)
+    title = f"{shown.title.capitalize()} {what}: {value:.3g}" + (f" ({own})" if n > 1 else "")
+    plot_tracks(
+        [figure.add_subplot(whole[i]) for i in range(n + 1)],
+        tracks,
+        sites,
+        str(chrom),
+        int(start),
+        motif,
+        site,
+        title=f"{chrom}:{int(start):,}-{int(end):,}\n{title}",
+        score=upper_first(score_name(store.facts)),
+    )
+    plot_zoom(
+        [figure.add_subplot(zoom[i]) for i in range(n + 2)],
+        tracks,
+        store.codes(row)[0],
+        sites,
+        str(chrom),
+        int(start),
+        site,
+        motif,
+    )
+
+
+def _row(table: pd.DataFrame, motif: str) -> pd.Series | None:
+    found = table[table["motif"] == motif]
+    return found.iloc[0] if len(found) else None
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: Figure, path: Path, format: Format) -> None:
+    """Write a figure; the same figure gives the same file."""
+    import matplotlib as mpl
+
+    metadata: dict[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}[format]
+    # TrueType fonts, which drawing programs can edit
+    with (
+        mpl.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "chromtransfer"}),
+        atomic_path(path) as temporary,
+    ):
+        figure.savefig(temporary, format=format, dpi=DPI, metadata=metadata)
