@@ -1,0 +1,152 @@
+"""All a page shows, as one JSON document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from chromtransfer_plugin.motifs.comparison import Comparison
+from chromtransfer_plugin.plots.style import BASES, LINES
+from chromtransfer_plugin.report.sites import MotifSites, SiteTable, number
+from chromtransfer_plugin.report.windows import choose_windows, describe_windows, window_totals
+
+MOST_LINKED = 600  # windows besides the top ones; each takes about 5 kB
+# The length of chr1 (UCSC's chromInfo tables) tells an assembly that has a genome browser.
+_ASSEMBLIES = {
+    248_956_422: "hg38",
+    249_250_621: "hg19",
+    248_387_328: "hs1",
+    195_471_971: "mm10",
+    195_154_279: "mm39",
+}
+
+
+def page_data(comparison: Comparison, top: int, title: str, facts: Mapping[str, str]) -> dict[str, Any]:
+    """Collect what the page shows.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    top : int
+        Windows chosen by their attribution; those of the motifs' extreme sites are added.
+    title : str
+    facts : mapping of str to str
+        Further lines for "What was compared".
+
+    Returns
+    -------
+    dict
+        Of numbers, texts, lists and None only. Numbers have 3 significant digits (D: 5), per-base scores 16 bits.
+    """
+    totals = window_totals(comparison)
+    order = np.argsort(-totals[:, -1], kind="stable")
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(1, len(order) + 1)
+    table = SiteTable(comparison)
+    sites = {motif: table.of(motif) for motif in comparison.table["motif"]}
+    chosen = choose_windows(order, top, _linked(comparison, sites), MOST_LINKED)
+    on_page = {window: i for i, window in enumerate(chosen)}
+    motif_numbers = {motif: i for i, motif in enumerate(comparison.table["motif"])}
+    windows = describe_windows(comparison, chosen, totals, place, motif_numbers)
+    tested = len(comparison.table)
+    return {
+        "title": title,
+        "facts": [[label, text] for label, text in {**_facts(comparison), **facts}.items()],
+        "names": comparison.names,
+        "how": comparison.how,
+        "assembly": _assembly(comparison),
+        "colours": {"bases": BASES, "models": [LINES[0][0], LINES[1][0]]},
+        "motifs": [
+            _motif(comparison, table, row, sites[row["motif"]], on_page)
+            for row in comparison.table.to_dict("records")
+        ],
+        "untested": list(motif_numbers)[tested:],
+        "regions": windows,
+        "top": min(top, len(order)),
+        "of": len(order),
+    }
+
+
+def _linked(comparison: Comparison, sites: Mapping[str, MotifSites]) -> pd.Series:
+    """Windows of extreme sites: first of the motifs in focus, then of those with the largest |D|."""
+    table = comparison.table.set_index("motif")
+    distance = table[[f"{name}.D" for name in comparison.names]].abs().max(axis=1)
+    others = distance.sort_values(ascending=False, kind="stable").index
+    motifs = dict.fromkeys([m for m in comparison.focus["motif"] if m in sites] + list(others))
+    return pd.concat([part["region"] for m in motifs for part in (sites[m].highest, sites[m].lowest)])
+
+
+def _motif(
+    comparison: Comparison,
+    table: SiteTable,
+    row: Mapping[str, Any],
+    sites: MotifSites,
+    on_page: Mapping[int, int],
+) -> dict[str, Any]:
+    name, names = row["motif"], comparison.names
+    matrix = comparison.motifs.get(name)
+    reasons = comparison.focus.set_index("motif")["reason"]
+    return {
+        "name": name,
+        "n": int(row["n"]),
+        "background": int(row["n_background"]),
+        "D": [number(row[f"{one}.D"], 5) for one in names],
+        "p": [number(row[f"{one}.pval"]) for one in names],
+        "fdr": [number(row[f"{one}.fdr"]) for one in names],
+        "rank": [number(row[f"{one}.rank"], 6) for one in names],
+        "sig": bool(row["sig"]),
+        "focus": str(reasons[name]) if name in reasons.index else "",
+        "matrix": None if matrix is None else [round(float(p), 3) for p in np.asarray(matrix).ravel()],
+        "quantiles": [list(pair) for pair in sites.quantiles],
+        "highest": _listed(comparison, table, sites.highest, on_page),
+        "lowest": _listed(comparison, table, sites.lowest, on_page),
+    }
+
+
+def _listed(
+    comparison: Comparison, table: SiteTable, sites: pd.DataFrame, on_page: Mapping[int, int]
+) -> list[list[Any]]:
+    """chrom, start, end, strand, number of the window on the page (or None) and scores of some sites."""
+    columns = [sites[name].astype(str) for name in ("chrom", "strand")]
+    places = [on_page.get(int(region)) for region in sites["region"]]
+    return [
+        [chrom, int(start), int(end), strand, window, *scores]
+        for chrom, strand, start, end, window, *scores in zip(
+            *columns, sites["start"], sites["end"], places, *table.scores(sites, comparison), strict=True
+        )
+    ]
+
+
+def _facts(comparison: Comparison) -> dict[str, str]:
+    """What was compared, in words."""
+    store, hits, table = comparison.store, comparison.hits, comparison.table
+    sets = store.regions["set"].astype(str).iloc[comparison.rows].value_counts()
+    parts = [f"{sets[name]:,} of {name}" for name in store.sets if name in sets]
+    extreme = "largest" if comparison.how == "max" else "smallest"
+    genome = store.facts["genome"]
+    source = (
+        f"{len(comparison.motifs):,} matrices, scanned on both strands"
+        if comparison.motifs
+        else "sites of a track"
+    )
+    return {
+        "Models": comparison.a if comparison.b is None else f"A = {comparison.a}, B = {comparison.b}",
+        "Attribution": f"{store.facts['method']} of the {store.facts['objective']}",
+        "Windows": f"{len(comparison.rows):,} windows of {store.window} bp ({', '.join(parts)})",
+        "Genome": "none" if genome is None else PurePath(genome["path"]).name,
+        "Motifs": source,
+        "Sites": f"{len(hits):,} sites of {hits['motif'].nunique():,} motifs, P ≤ {hits['p_value'].max():.2g}",
+        "Score of a site": f"the {extreme} attribution of its bases",
+        "Tested": f"{len(table):,} motifs with enough sites (at least {table['n'].min():,}); "
+        f"{int(table['sig'].sum()):,} are significant",
+    }
+
+
+def _assembly(comparison: Comparison) -> str | None:
+    """UCSC's name of the genome, if it is known."""
+    genome = comparison.store.facts["genome"]
+    return None if genome is None else _ASSEMBLIES.get(genome["contigs"].get("chr1"))
