@@ -12,7 +12,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 FACTS, REGIONS, ARRAYS = "store.json", "regions.parquet", "attributions.h5"
 REGION_COLUMNS = ("set", "chrom", "start", "end", "name", "label")
-_CHUNK = 64  # windows; 64 x 600 numbers are 150 kB
+_CHUNK_BASES = 38_400  # 64 windows of 600 bp, 150 kB
+_READ_CHUNKS = 4
 
 Rows = slice | Sequence[int] | NDArray[np.int64] | None
 
@@ -85,13 +87,9 @@ class AttributionStore:
 
         self.path = Path(path).expanduser()
         self.facts: dict[str, Any] = _read_facts(self.path)
-        try:
-            self.regions = pd.read_parquet(self.path / REGIONS)
+        with _readable(self.path):
+            self.regions = pd.read_parquet(self.path / REGIONS).reset_index(drop=True)
             self._file: h5py.File = h5py.File(self.path / ARRAYS, "r")
-        except Exception as error:  # damaged files raise many classes
-            raise ChromTransferError(
-                f"{self.path}: is no complete attribution store ({error}). Compute it again."
-            ) from error
         self.models: list[str] = [model["name"] for model in self.facts["models"]]
         self.sets: list[str] = [one["name"] for one in self.facts["sets"]]
         self.window = int(self.facts["window"])
@@ -119,16 +117,34 @@ class AttributionStore:
         self._file.close()
 
     def _check(self) -> None:
+        try:
+            self._check_regions()
+            self._check_arrays()
+        except BaseException:
+            self.close()
+            raise
+
+    def _check_regions(self) -> None:
         absent = set(REGION_COLUMNS) - set(self.regions.columns)
         if absent:
             raise ChromTransferError(f"{self.path / REGIONS}: no column {', '.join(sorted(absent))}.")
+        strange = set(self.regions["set"].unique()) - set(self.sets)
+        lengths = (self.regions["end"] - self.regions["start"]).dropna()
+        if strange or not (lengths == self.window).all():
+            what = f"the set '{strange.pop()}'" if strange else f"windows of other lengths than {self.window}"
+            raise ChromTransferError(
+                f"{self.path / REGIONS}: has {what}, which {FACTS} does not know. The store is damaged or was put "
+                "together from parts of others: compute it again."
+            )
+
+    def _check_arrays(self) -> None:
         shapes: dict[str, tuple[int, ...]] = {"codes": (len(self), self.window)}
         for number in range(len(self.models)):
             shapes[f"scores/{number}"] = (len(self), self.window)
             if self.has_hypothetical:
                 shapes[f"hypothetical/{number}"] = (len(self), len(ALPHABET), self.window)
         for name, shape in shapes.items():
-            found = self._file[name].shape if name in self._file else None
+            found = getattr(self._file.get(name), "shape", None)  # a group has none
             if found != shape:
                 raise ChromTransferError(
                     f"{self.path / ARRAYS}: '{name}' has the shape {found}, expected {shape}. The store is "
@@ -139,6 +155,21 @@ class AttributionStore:
     def has_hypothetical(self) -> bool:
         """Whether the scores of all four bases were kept, as TF-MoDISco needs them."""
         return bool(self.facts["hypothetical"])
+
+    @property
+    def contigs(self) -> dict[str, int]:
+        """Lengths of the genome's contigs.
+
+        Raises
+        ------
+        ChromTransferError
+            If the windows are sequences without a genome.
+        """
+        if self.facts["genome"] is None:
+            raise ChromTransferError(
+                f"{self.path}: holds sequences without a genome, which this needs. Compute it from regions and a genome."
+            )
+        return dict(self.facts["genome"]["contigs"])
 
     def codes(self, rows: Rows = None) -> NDArray[np.uint8]:
         """Base codes (n, L) of the windows in ``rows`` (None: all; repeated and unsorted rows are allowed)."""
@@ -170,18 +201,33 @@ class AttributionStore:
             raise ChromTransferError(f"{self.path}: has no model '{model}', but {', '.join(self.models)}.")
         return self.models.index(model)
 
-    def rows(self, sets: str | Iterable[str] | None = None) -> NDArray[np.int64]:
-        """Row numbers of the windows of one or several sets (None: all), each place once.
+    def rows(
+        self, sets: str | Iterable[str] | None = None, each_place_once: bool = True
+    ) -> NDArray[np.int64]:
+        """Row numbers of the windows of one or several sets (None: all).
 
-        Windows of the same place and model scores that are in several sets are given once, by their first row.
+        Parameters
+        ----------
+        sets : str or iterable of str, optional
+        each_place_once : bool
+            Give windows of the same place, in one or several sets, once, by their first row: they have the same scores.
+            Sequences of a FASTA may differ although their names tell one place, so they are all given.
+
+        Raises
+        ------
+        ChromTransferError
+            If there is no such set.
         """
         wanted = self.sets if sets is None else [sets] if isinstance(sets, str) else list(sets)
         for name in wanted:
             if name not in self.sets:
                 raise ChromTransferError(f"{self.path}: has no set '{name}', but {', '.join(self.sets)}.")
         table = self.regions[self.regions["set"].isin(wanted)]
+        rows = table.index.to_numpy(np.int64)
+        if not each_place_once or self.facts["genome"] is None:
+            return rows
         again = table.duplicated(["chrom", "start", "end"]) & table["chrom"].notna()
-        return table.index.to_numpy(np.int64)[~again.to_numpy(bool)]
+        return rows[~again.to_numpy(bool)]
 
     def query(self, region: str, sets: str | Iterable[str] | None = None) -> NDArray[np.int64]:
         """Row numbers of the windows that share a base with ``chrom:start-end`` (0-based half-open).
@@ -224,15 +270,46 @@ class AttributionStore:
 
     def _read(self, name: str, rows: Rows) -> NDArray[Any]:
         data = self._file[name]
-        if rows is None or isinstance(rows, slice):
-            return data[rows or slice(None)]
-        wanted = np.asarray(rows, dtype=np.int64)
-        distinct, inverse = np.unique(wanted, return_inverse=True)  # h5py wants them sorted and once
-        if not distinct.size:
-            return np.zeros((0, *data.shape[1:]), data.dtype)
-        if distinct.size == distinct[-1] - distinct[0] + 1:
-            return data[distinct[0] : distinct[-1] + 1][inverse]
-        return data[distinct][inverse]
+        if rows is None:
+            rows = slice(None)
+        wanted = np.arange(len(self))[rows] if isinstance(rows, slice) else np.asarray(rows)
+        if wanted.dtype == bool:
+            wanted = np.flatnonzero(wanted)
+        if wanted.size and not (wanted.min() >= 0 and wanted.max() < len(self)):
+            raise ChromTransferError(
+                f"{self.path}: has no row {wanted.min() if wanted.min() < 0 else wanted.max()}, but 0 to {len(self) - 1}."
+            )
+        wanted = wanted.astype(np.int64)
+        with _readable(self.path):
+            if (np.diff(wanted) > 0).all():
+                return _picked(data, wanted)
+            distinct, inverse = np.unique(wanted, return_inverse=True)
+            return _picked(data, distinct)[inverse]
+
+
+def _picked(data: h5py.Dataset, rows: NDArray[np.int64]) -> NDArray[Any]:
+    """Rows given in ascending order; read some chunks at a time, because h5py's own choice of many rows is slow."""
+    out = np.empty((len(rows), *data.shape[1:]), data.dtype)
+    block = rows // (_READ_CHUNKS * data.chunks[0])
+    ends = np.flatnonzero(np.diff(block)) + 1
+    for first, last in zip([0, *ends], [*ends, len(rows)], strict=True):
+        if first < last:
+            part = rows[first:last]
+            out[first:last] = data[part[0] : part[-1] + 1][part - part[0]]
+    return out
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Say plainly that a store is damaged."""
+    try:
+        yield
+    except ChromTransferError:
+        raise
+    except Exception as error:  # damaged files raise many classes
+        raise ChromTransferError(
+            f"{path}: is no complete attribution store ({error}). Compute it again."
+        ) from error
 
 
 def write_store(
@@ -308,7 +385,7 @@ def check_target(path: Path) -> None:
 
 
 def _create(out: h5py.File, name: str, shape: tuple[int, ...], kind: type[np.generic]) -> h5py.Dataset:
-    chunks = (min(_CHUNK, max(1, shape[0])), *shape[1:])
+    chunks = (max(1, min(_CHUNK_BASES // shape[-1], shape[0])), *shape[1:])
     return out.create_dataset(
         name, shape, kind, chunks=chunks, compression="gzip", compression_opts=1, shuffle=True
     )
@@ -324,11 +401,19 @@ def _read_facts(path: Path) -> dict[str, Any]:
         known = facts["format"]
         if known != FORMAT:
             raise ChromTransferError(f"{path}: is of format {known}, this version reads {FORMAT}.")
-        for key in ("models", "sets", "window", "hypothetical", "method", "objective", "genome"):
+        for key in ("hypothetical", "method", "objective", "genome"):
             facts[key]
+        for key in ("models", "sets"):
+            names = [one["name"] for one in facts[key]]
+            if not names or len(set(names)) < len(names):
+                raise ValueError(f"{key}: {names}")
+        if int(facts["window"]) < 1:
+            raise ValueError(f"window: {facts['window']}")
+        if facts["genome"] is not None:
+            dict(facts["genome"]["contigs"])
+    except ChromTransferError:
+        raise
     except (ValueError, KeyError, TypeError, OSError) as error:
-        if isinstance(error, ChromTransferError):
-            raise
         raise ChromTransferError(
             f"{path / FACTS}: is not readable ({error!r}). Compute the store again."
         ) from error
