@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -17,9 +18,16 @@ from chromtransfer_plugin.motifs.enrichment import _Places
 from chromtransfer_plugin.plots.distributions import plot_density, plot_ecdf
 from chromtransfer_plugin.plots.enrichment import plot_distances, plot_ranks
 from chromtransfer_plugin.plots.logo import plot_motif
-from chromtransfer_plugin.plots.names import file_names, score_name, short_names, site_score_name, upper_first
+from chromtransfer_plugin.plots.names import (
+    file_names,
+    score_name,
+    short_names,
+    signed,
+    site_score_name,
+    upper_first,
+)
 from chromtransfer_plugin.plots.profile import plot_mean_profile
-from chromtransfer_plugin.plots.style import DPI, FONT, say
+from chromtransfer_plugin.plots.style import DIFFERENCE, DPI, FONT, LINES, say
 from chromtransfer_plugin.plots.tracks import plot_tracks, plot_zoom
 
 if TYPE_CHECKING:
@@ -84,19 +92,19 @@ def write_figures(
 
 def _plan(comparison: Comparison, focus: int | None) -> Iterator[tuple[str, Callable[[], Figure]]]:
     """Yield the name of each figure and what draws it, so that only one at a time is in memory."""
-    yield "mean_profile", lambda: mean_profile_figure(comparison)
-    yield "densities", lambda: densities_figure(comparison)
+    yield "mean_profile", partial(mean_profile_figure, comparison)
+    yield "densities", partial(densities_figure, comparison)
     if comparison.b is not None:
-        yield "distances", lambda: distances_figure(comparison)
-    yield "ranks", lambda: ranks_figure(comparison)
+        yield "distances", partial(distances_figure, comparison)
+    yield "ranks", partial(ranks_figure, comparison)
     motifs = comparison.focus["motif"].astype(str).drop_duplicates().tolist()[:focus]
     if not motifs or not len(comparison.hits):
         return
     names, sites = file_names(motifs), Sites(comparison.hits)
     for motif in motifs:
-        yield f"ecdf/{names[motif]}", lambda motif=motif: ecdf_figure(comparison, motif, sites)
+        yield f"ecdf/{names[motif]}", partial(ecdf_figure, comparison, motif, sites)
     for motif in motifs:
-        yield f"regions/{names[motif]}", lambda motif=motif: regions_figure(comparison, motif)
+        yield f"regions/{names[motif]}", partial(regions_figure, comparison, motif)
 
 
 class Sites:
@@ -159,12 +167,8 @@ def densities_figure(comparison: Comparison) -> Figure:
     figure = _figure(11, 4)
     left, right = figure.add_axes((0.07, 0.15, 0.41, 0.75)), figure.add_axes((0.57, 0.15, 0.41, 0.75))
     plot_density(left, values, f"{score} of a site", "Sites of motifs")
-    plot_density(
-        right,
-        {f"{a} − {b}": hits[comparison.column("diff")]},
-        f"{score}, {a} − {b}",
-        "Difference, the same sites",
-    )
+    difference = {f"{a} − {b}": hits[comparison.column("diff")]}
+    plot_density(right, difference, f"{score}, {a} − {b}", "Difference at each site", DIFFERENCE)
     right.axvline(0, color="0.6", linewidth=0.8, zorder=0)
     return figure
 
@@ -172,9 +176,9 @@ def densities_figure(comparison: Comparison) -> Figure:
 def distances_figure(comparison: Comparison) -> Figure:
     """Product 3: D in A against D in B, coloured by D of the difference."""
     assert comparison.b is not None
-    figure = _figure(9.6, 8.6)
-    ax = figure.add_axes((0.08, 0.12, 0.78, 0.83))
-    title = f"Signed K-S distance of {len(comparison.table):,} motifs"
+    figure = _figure(9.4, 8.4)
+    ax = figure.add_axes((0.085, 0.115, 0.745, 0.834))
+    title = f"{len(comparison.table):,} motifs, {int(comparison.table['sig'].sum()):,} of them significant"
     left_out = plot_distances(
         ax, comparison.table, comparison.a, comparison.b, comparison.focus["motif"].astype(str), title
     )
@@ -211,11 +215,11 @@ def ecdf_figure(comparison: Comparison, motif: str, sites: Sites | None = None) 
         return values, statistics
 
     models = [name for name in comparison.names if name != "diff"]
-    panels = [("Models", *part(models, models), score)]
+    panels: list[tuple[Any, ...]] = [("Models", *part(models, models), score, LINES)]
     if comparison.b is not None:
         called = f"{comparison.a} − {comparison.b}"
-        panels.append(("Difference", *part(["diff"], [called]), f"{score}, {called}"))
-    figure = _figure(5.4 * len(panels), 6.4)
+        panels.append(("Difference", *part(["diff"], [called]), f"{score}, {called}", DIFFERENCE))
+    figure = _figure(5.4 * len(panels), 6.0)
     figure.suptitle(motif, fontsize=FONT + 3, x=0.4 / figure.get_figwidth(), ha="left", y=0.975)
     top = 0.92
     if motif in comparison.motifs:
@@ -224,9 +228,9 @@ def ecdf_figure(comparison: Comparison, motif: str, sites: Sites | None = None) 
         plot_motif(figure.add_axes((0.62 / figure.get_figwidth(), 0.8, width, 0.12)), matrix)
         figure.axes[0].set_xlabel("")
         top = 0.7
-    for i, (title, values, statistics, label) in enumerate(panels):
-        ax = figure.add_axes(((i + 0.13) / len(panels), 0.25, 0.83 / len(panels), top - 0.25))
-        plot_ecdf(ax, values, short, statistics, label, title)
+    for i, (title, values, statistics, label, styles) in enumerate(panels):
+        ax = figure.add_axes(((i + 0.13) / len(panels), 0.22, 0.83 / len(panels), top - 0.22))
+        plot_ecdf(ax, values, short, statistics, label, title, styles)
     return figure
 
 
@@ -241,6 +245,7 @@ def regions_figure(comparison: Comparison, motif: str) -> Figure:
     """Product 6: the windows of a motif's sites with the largest and the smallest difference, or score of one model."""
     name = comparison.names[-1]
     what = f"{comparison.a} − {comparison.b}" if name == "diff" else comparison.a
+    called = f"difference {what}" if name == "diff" else f"score of {what}"
     hits = comparison.hits
     own = np.flatnonzero((hits["motif"].astype(str) == motif).to_numpy(bool))
     values = hits[comparison.column(name)].to_numpy(np.float64)
@@ -258,7 +263,7 @@ def regions_figure(comparison: Comparison, motif: str) -> Figure:
         shown.append(_Shown("smallest", int(lowest)))
     figure = _figure(7.6 * len(shown), 9.4)
     figure.suptitle(
-        f"{motif}: sites of the {' and the '.join(one.title for one in shown)} {what}",
+        f"{motif}: sites with the {' and the '.join(one.title for one in shown)} {called}",
         fontsize=FONT + 3,
         x=0.35 / figure.get_figwidth(),
         ha="left",
@@ -283,7 +288,8 @@ def _draw_region(
     store, models = comparison.store, [name for name in comparison.names if name != "diff"]
     hit = comparison.hits.iloc[shown.row]
     region = int(hit["region"])
-    chrom, start, end = comparison.regions.loc[region, ["chrom", "start", "end"]]
+    window = comparison.regions.iloc[region]
+    chrom, start, end = str(window["chrom"]), int(window["start"]), int(window["end"])
     row = comparison.rows[[region]]
     tracks = {model: store.scores(model, row)[0] for model in models}
     left, right = (column + 0.105) / columns, (column + 0.985) / columns
@@ -303,17 +309,17 @@ def _draw_region(
     )
     sites = comparison.hits[comparison.hits["region"] == region]
     site = int(hit["start"]), int(hit["end"])
-    own = ", ".join(f"{name} {hit[comparison.column(name)]:.3g}" for name in models)
-    title = f"{shown.title.capitalize()} {what}: {value:.3g}" + (f" ({own})" if n > 1 else "")
+    own = ", ".join(f"{name} {signed(hit[comparison.column(name)], '.3g')}" for name in models)
+    title = f"{shown.title.capitalize()} {what}: {signed(value, '.3g')}" + (f" ({own})" if n > 1 else "")
     plot_tracks(
         [figure.add_subplot(whole[i]) for i in range(n + 1)],
         tracks,
         sites,
-        str(chrom),
-        int(start),
+        chrom,
+        start,
         motif,
         site,
-        title=f"{chrom}:{int(start):,}-{int(end):,}\n{title}",
+        title=f"{chrom}:{start:,}-{end:,}\n{title}",
         score=upper_first(score_name(store.facts)),
     )
     plot_zoom(
@@ -321,8 +327,8 @@ def _draw_region(
         tracks,
         store.codes(row)[0],
         sites,
-        str(chrom),
-        int(start),
+        chrom,
+        start,
         site,
         motif,
     )

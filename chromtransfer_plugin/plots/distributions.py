@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from chromtransfer_plugin.plots.names import in_words
-from chromtransfer_plugin.plots.style import FONT, LINES, say, tidy
+from chromtransfer_plugin.plots.names import in_words, signed
+from chromtransfer_plugin.plots.style import FONT, LINES, Styles, say, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,7 +55,11 @@ def density(
 
 
 def plot_density(
-    ax: Axes, values: Mapping[str, ArrayLike], score: str = "attribution", title: str = ""
+    ax: Axes,
+    values: Mapping[str, ArrayLike],
+    score: str = "attribution",
+    title: str = "",
+    styles: Styles = LINES,
 ) -> None:
     """Draw the density of the scores of sites, one line per model.
 
@@ -67,6 +71,8 @@ def plot_density(
     score : str
         What they are.
     title : str
+    styles : sequence of (colour, line style)
+        One per model.
     """
     data = {name: _finite(given) for name, given in values.items()}
     low, high = _range(list(data.values()))
@@ -74,7 +80,7 @@ def plot_density(
     for i, (name, scores) in enumerate(data.items()):
         if not len(scores):
             continue
-        color, style = LINES[i % len(LINES)]
+        color, style = styles[i % len(styles)]
         at, height = density(scores, low, high)
         ax.plot(
             at, height, color=color, linestyle=style, linewidth=1.8, label=f"{name} (n = {len(scores):,})"
@@ -101,6 +107,7 @@ def plot_ecdf(
     statistics: Mapping[str, tuple[float, float]] | None = None,
     score: str = "attribution",
     title: str = "",
+    styles: Styles = LINES,
 ) -> None:
     """Draw the cumulative distribution of the scores of a motif's sites and of the other sites, for each model.
 
@@ -119,13 +126,15 @@ def plot_ecdf(
     score : str
         What the scores are.
     title : str
+    styles : sequence of (colour, line style)
+        One per model.
     """
     data = {name: (_finite(inside), _finite(outside)) for name, (inside, outside) in sites.items()}
     low, high = _range([part for parts in data.values() for part in parts])
     for i, (name, (inside, outside)) in enumerate(data.items()):
-        color, style = LINES[i % len(LINES)]
+        color, style = styles[i % len(styles)]
         known = statistics.get(name) if statistics else None
-        remark = "" if known is None else f"\nD = {known[0]:.2f}, FDR {in_words(known[1])}"
+        remark = "" if known is None else f"\nD = {signed(known[0])}, FDR {in_words(known[1])}"
         for scores, width, label in (
             (inside, 2.4, f"{name}: {motif} (n = {len(inside):,}){remark}"),
             (outside, 0.9, f"{name}: other sites (n = {len(outside):,})"),
@@ -151,7 +160,7 @@ def plot_ecdf(
             fontsize=FONT - 2,
             frameon=False,
             loc="upper center",
-            bbox_to_anchor=(0.5, -0.16),
+            bbox_to_anchor=(0.5, -0.15),
             ncols=len(data),
             handlelength=2.8,
         )

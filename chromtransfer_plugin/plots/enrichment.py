@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +28,8 @@ def plot_distances(
     """Draw the signed K-S distance of each motif in model A against that in model B.
 
     Triangles, upwards where D of the difference is positive, are the significant motifs; their colour is D of the
-    difference, on a scale with white in its middle. Grey dots are the others.
+    difference, on a scale with white in its middle. Labelled ones are larger. Grey dots
+    are the others.
 
     Parameters
     ----------
@@ -51,11 +53,14 @@ def plot_distances(
     ChromTransferError
         If a column is missing.
     """
+    from matplotlib.collections import PathCollection
+
     _require(table, ["motif", "sig", f"{a}.D", f"{b}.D", "diff.D"])
     table = table.dropna(subset=[f"{a}.D", f"{b}.D"])
     x, y = (table[f"{name}.D"].to_numpy(np.float64) for name in (a, b))
     difference, significant = table["diff.D"].to_numpy(np.float64), table["sig"].to_numpy(bool)
     known = difference[significant & np.isfinite(difference)]
+    wanted = table["motif"].isin(list(labels)).to_numpy(bool)
     limit = float(np.abs(known).max(initial=0.0)) or 1.0
     _frame(ax, x, y, a, b)
     if (~significant).any():
@@ -63,21 +68,21 @@ def plot_distances(
             x[~significant], y[~significant], s=12, color="0.72", linewidths=0, label="not significant"
         )
     for marker, way, part in (
-        ("^", "higher", significant & ~(difference < 0)),
-        ("v", "lower", significant & (difference < 0)),
+        ("^", "D of the difference ≥ 0", significant & ~(difference < 0)),
+        ("v", "D of the difference < 0", significant & (difference < 0)),
     ):
         mappable = ax.scatter(
             x[part],
             y[part],
             c=np.nan_to_num(difference[part]),
-            s=34,
+            s=np.where(wanted[part], 46, 24),
             marker=marker,
             cmap=_BOTH_WAYS,
             vmin=-limit,
             vmax=limit,
-            edgecolors="0.25",
-            linewidths=0.5,
-            label=f"significant, difference {way}",
+            edgecolors="0.2",
+            linewidths=np.where(wanted[part], 1.1, 0.4).tolist(),
+            label=f"significant, {way}",
             zorder=3,
         )
     bar = ax.figure.colorbar(mappable, cax=ax.inset_axes((1.025, 0.0, 0.03, 1.0)))
@@ -91,8 +96,15 @@ def plot_distances(
         ax.text(
             0.5, 0.97, "no significant motif", transform=ax.transAxes, ha="center", va="top", fontsize=FONT
         )
-    ax.legend(fontsize=FONT - 2, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=3)
-    wanted = table["motif"].isin(list(labels)).to_numpy(bool)
+    legend = ax.legend(
+        fontsize=FONT - 1, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=3
+    )
+    for handle in legend.legend_handles:  # the shape counts here, the bar explains the colour
+        if isinstance(handle, PathCollection):
+            handle.set_array(None)
+            handle.set_facecolor("0.72")
+            handle.set_sizes([30])
+            handle.set_linewidth(0.6)
     names = short_names(table["motif"][wanted])
     return place_labels(ax, x[wanted], y[wanted], list(names.values()), _LABEL, np.column_stack([x, y]))
 
@@ -124,7 +136,7 @@ def plot_ranks(
     _require(table, ["motif", f"{name}.D", f"{name}.rank"])
     ranked = table.dropna(subset=[f"{name}.rank", f"{name}.D"]).sort_values(f"{name}.rank", kind="stable")
     ax.set_xlabel("Rank among the significant motifs", fontsize=FONT)
-    ax.set_ylabel(f"D, {what or name}", fontsize=FONT)
+    ax.set_ylabel(f"Signed K-S distance D, {what or name}", fontsize=FONT)
     ax.set_title(title, fontsize=FONT + 1, loc="left")
     tidy(ax)
     if not len(ranked):
@@ -152,8 +164,8 @@ def _frame(ax: Axes, x: NDArray[np.float64], y: NDArray[np.float64], a: str, b: 
     ax.axhline(0, color="0.8", linewidth=0.8, zorder=0)
     ax.axvline(0, color="0.8", linewidth=0.8, zorder=0)
     ax.plot([-reach, reach], [-reach, reach], color="0.8", linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
-    ax.set_xlabel(f"D, {a}", fontsize=FONT)
-    ax.set_ylabel(f"D, {b}", fontsize=FONT)
+    ax.set_xlabel(f"Signed K-S distance D, {a}", fontsize=FONT)
+    ax.set_ylabel(f"Signed K-S distance D, {b}", fontsize=FONT)
     tidy(ax)
 
 
@@ -172,19 +184,22 @@ def _label_ends(
     gap, height = _LABEL * 1.3, ax.bbox.height * 72 / ax.figure.dpi
     width = x[-1] - x[0] + 1
     ax.set_xlim(x[0] - 0.04 * width, x[-1] + 0.04 * width)
-    columns = x[low[-1]] + 0.07 * width, x[-1 if not len(high) else high[0]] - 0.07 * width
-    caps = np.interp(
-        columns, x, y
-    )  # a label below (above) this place of the curve is below (above) all the rest
     span = float(y[-1] - y[0]) or 0.1
-    for margin in np.arange(10.0, max(11.0, 0.4 * height), 4.0):
-        unit = span / max(height - 2 * margin, 1.0)  # data per point
+    # The further from the end of the curve, the more room, but also the longer the lines.
+    for margin, share in product(range(10, max(11, int(0.4 * height)), 6), (0.07, 0.12, 0.17, 0.22)):
+        columns = x[low[-1]] + share * width, x[high[0] if len(high) else -1] - share * width
+        unit = span / max(height - 2.0 * margin, 1.0)  # data per point
+        # Below (above) this place of the curve is below (above) all the rest; nearly level lines cross few points.
+        caps = np.interp(columns, x, y)
+        caps[0] = min(caps[0], y[low[-1]] + 3 * gap * unit)
+        caps[1] = max(caps[1], y[high[0] if len(high) else -1] - 3 * gap * unit)
         floor, ceiling = y[0] - (margin - 5) * unit, y[-1] + (margin - 5) * unit
         below = (caps[0] - floor) / unit - gap
         above = (ceiling - caps[1]) / unit - gap
         if below >= gap * (len(low) - 1) and above >= gap * (len(high) - 1):
             break
     ax.set_ylim(y[0] - margin * unit, y[-1] + margin * unit)
+    ax.set_yticks([tick for tick in ax.get_yticks() if abs(tick) <= 1 and floor <= tick <= ceiling])
     line = {"arrowstyle": "-", "linewidth": 0.4, "color": "0.6", "shrinkA": 0, "shrinkB": 2, "patchA": None}
     for which, column, align, bottom, top in (
         (low, columns[0], "left", floor, caps[0] - gap * unit),

@@ -72,9 +72,14 @@ def file_names(motifs: Iterable[str]) -> dict[str, str]:
 
 
 def in_words(number: float) -> str:
-    """Write an FDR or P-value shortly: ``0.013``, ``2e-31`` or ``< 1e-300`` for what is too small to tell from 0."""
+    """Write an FDR or P-value shortly: ``= 0.013``, ``= 2e-31``, or ``< 1e-300`` for what is too small to tell from 0."""
     if number != number:
         return "not known"
     if number < 1e-300:
         return "< 1e-300"
     return f"= {number:.2g}"
+
+
+def signed(number: float, digits: str = ".2f") -> str:
+    """Write a number with a minus sign as wide as a plus."""
+    return f"{number:{digits}}".replace("-", "−") if number == number else "not known"

@@ -153,7 +153,8 @@ def _cross(
         )
 
     p, q, r, s = start[:, None], end[None, None], other_start[None], other_end[None]
-    return (side(p, q, r) * side(p, q, s) < 0) & (side(r, s, p) * side(r, s, q) < 0)
+    apart = np.maximum(side(p, q, r) * side(p, q, s), side(r, s, p) * side(r, s, q))
+    return np.asarray(apart < 0)
 
 
 _ALONG = np.linspace(0.05, 0.95, 10)[:, None]

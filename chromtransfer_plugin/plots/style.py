@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+Styles = Sequence[tuple[str, Any]]  # colour and line style
 # Okabe and Ito's palette, safe for the common colour-vision deficiencies. Line styles and letter shapes
 # carry the same information a second time.
-LINES = (
+LINES: Styles = (
     ("#0072B2", "-"),
     ("#D55E00", "--"),
     ("#009E73", "-."),
@@ -17,6 +19,7 @@ LINES = (
     ("#E69F00", (0, (5, 1, 1, 1, 1, 1))),
     ("#56B4E9", (0, (1, 1))),
 )
+DIFFERENCE: Styles = (("0.25", "-"),)  # of two models: no model's colour
 BASES = {"A": "#009E73", "C": "#0072B2", "G": "#E69F00", "T": "#D55E00"}
 FONT = 10  # points
 DPI = 150

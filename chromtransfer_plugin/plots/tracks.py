@@ -57,7 +57,14 @@ def plot_track(
     tidy(ax)
 
 
-def plot_sites(ax: Axes, sites: pd.DataFrame, start: int, end: int, highlight: str | None = None) -> int:
+def plot_sites(
+    ax: Axes,
+    sites: pd.DataFrame,
+    start: int,
+    end: int,
+    highlight: str | None = None,
+    site: tuple[int, int] | None = None,
+) -> int:
     """Draw the sites of motifs as boxes with their names to the right, in rows so that nothing overlaps.
 
     Parameters
@@ -65,12 +72,14 @@ def plot_sites(ax: Axes, sites: pd.DataFrame, start: int, end: int, highlight: s
     ax : matplotlib Axes
         Of its final size, which says how many rows there is room for.
     sites : DataFrame
-        start, end (0-based, half-open), motif and, if known, p_value. If not all find room, those of ``highlight`` come
-        first, then those of small P.
+        start, end (0-based, half-open), motif and, if known, p_value. If not all find room, ``site`` comes first, then
+        the others of ``highlight``, then those of small P.
     start, end : int
         What the x axis shows. Sites that reach beyond are cut off.
     highlight : str, optional
         Motif whose sites are coloured.
+    site : (start, end), optional
+        The site of this motif that the figure is about.
 
     Returns
     -------
@@ -86,41 +95,45 @@ def plot_sites(ax: Axes, sites: pd.DataFrame, start: int, end: int, highlight: s
     if not len(shown):
         say(ax, "no site of a motif")
         return 0
-    shown = shown.assign(other=shown["motif"].astype(str) != str(highlight))
-    shown = shown.sort_values(
-        ["other", "p_value"] if "p_value" in shown else ["other", "start"], kind="stable"
-    )
+    other = shown["motif"].astype(str) != str(highlight)
+    second = other | (shown["start"] != site[0]) | (shown["end"] != site[1]) if site else other
+    shown = shown.assign(other=other, second=second)
+    last = "p_value" if "p_value" in shown else "start"
+    shown = shown.sort_values(["second", "other", last], kind="stable")
     names = short_names(shown["motif"].astype(str).drop_duplicates())
     taken: list[list[tuple[float, float]]] = [[] for _ in range(rows)]
     bases_per_point = (end - start) / width
+    pad = 2 * bases_per_point
     left_out = 0
-    for site in shown.itertuples():
-        low, high = max(site.start, start) - 0.5, min(site.end, end) - 0.5
-        text = ax.text(0, 0, names[str(site.motif)], fontsize=_NAME, va="center", clip_on=False)
+    columns = (shown["start"].tolist(), shown["end"].tolist(), shown["motif"].astype(str), shown["other"])
+    for first, last, motif, other in zip(*columns, strict=True):
+        low, high = max(first, start) - 0.5, min(last, end) - 0.5
+        text = ax.text(0, 0, names[motif], fontsize=_NAME, va="center", weight="normal" if other else "bold")
         long = text.get_window_extent().width * 72 / ax.figure.dpi * bases_per_point
-        pad = 2 * bases_per_point
         on_right = high + pad + long <= end - 0.5  # else the name would be cut off
-        extent = (low, high + pad + long) if on_right else (low - pad - long, high)
-        row = next(
-            (
-                i
-                for i, others in enumerate(taken)
-                if all(extent[1] + 2 * pad <= a or b + 2 * pad <= extent[0] for a, b in others)
-            ),
-            None,
+        on_left = low - pad - long >= start - 0.5
+        extent = (
+            (low, high + pad + long) if on_right else (low - pad - long, high) if on_left else (low, high)
         )
-        if row is None or extent[0] < start - 0.5:
+        row = next((i for i, others in enumerate(taken) if _is_free(extent, others, 2 * pad)), None)
+        if row is None or not (on_right or on_left or long <= high - low):
             text.remove()
             left_out += 1
             continue
         taken[row].append(extent)
-        color = _SITE if site.other else _OWN
+        color = _SITE if other else _OWN
         ax.broken_barh([(low, high - low)], (-row - 0.85, 0.7), color=color, linewidth=0)
-        text.set(x=high + pad if on_right else low - pad, y=-row - 0.5, ha="left" if on_right else "right")
-        text.set_weight("normal" if site.other else "bold")
+        x, align = (high + pad, "left") if on_right else (low - pad, "right")
+        if not (on_right or on_left):  # the box is as wide as the panel
+            x, align = (low + high) / 2, "center"
+        text.set(x=x, y=-row - 0.5, ha=align)
     if left_out:
         ax.set_ylabel(f"+ {left_out}\nmore", fontsize=_NAME, rotation=0, ha="right", va="center")
     return left_out
+
+
+def _is_free(extent: tuple[float, float], others: Sequence[tuple[float, float]], gap: float) -> bool:
+    return all(extent[1] + gap <= low or high + gap <= extent[0] for low, high in others)
 
 
 def plot_sequence(ax: Axes, codes: NDArray[np.uint8], start: int) -> None:
@@ -196,7 +209,7 @@ def plot_tracks(
     _same_scale(axes[:-1], list(tracks.values()))
     axes[0].set_title(title, fontsize=FONT, loc="left")
     axes[0].set_title(score, fontsize=_NAME, loc="right")
-    plot_sites(axes[-1], sites, start, start + length, highlight)
+    plot_sites(axes[-1], sites, start, start + length, highlight, site)
     _positions(axes[-1], chrom)
 
 
@@ -253,7 +266,7 @@ def plot_zoom(
         ax.set_ylabel(name, fontsize=FONT)
     _same_scale(axes[:-2], list(shown.values()))
     plot_sequence(axes[-2], codes[cut], low)
-    plot_sites(axes[-1], sites, low, high, highlight)
+    plot_sites(axes[-1], sites, low, high, highlight, site)
     _positions(axes[-1], chrom)
 
 
