@@ -297,8 +297,15 @@ def test_focus():
         ("m04", "a highest, opposite in the other model"),
         ("m03", "b lowest, opposite in the other model"),
     ]
-    with pytest.raises(ChromTransferError, match="expected the enrichment of two models"):
-        focus_motifs(table[["motif", "a.D", "a.rank", "sig"]])
+    one = table[["motif", "a.D", "a.rank", "sig"]]
+    chosen = focus_motifs(one, lowest=1, highest=2)
+    assert list(chosen.itertuples(index=False, name=None)) == [
+        ("m00", "a lowest"),
+        ("m10", "a highest"),
+        ("m09", "a highest"),
+    ]
+    with pytest.raises(ChromTransferError, match="expected the enrichment of one model or of two"):
+        focus_motifs(table[["motif", "a.D", "a.rank", "b.D", "b.rank", "sig"]])
 
 
 def test_tables_on_disk(tmp_path):

@@ -16,8 +16,9 @@ from motif_cases import random_motifs, site_motif, windows
 
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.friendly import ChromTransferWarning
-from chromtransfer_plugin.motifs import hits as motif_hits
-from chromtransfer_plugin.motifs.hits import read_jaspar_bigbed, scan_hits, score_hits
+from chromtransfer_plugin.motifs import track
+from chromtransfer_plugin.motifs.hits import scan_hits, score_hits
+from chromtransfer_plugin.motifs.track import read_jaspar_bigbed
 from chromtransfer_plugin.onehot import encode, one_hot, reverse_complement_codes
 
 BIN, PSEUDOCOUNT = 0.01, 1e-4
@@ -248,7 +249,7 @@ def bigbed(path: Path) -> Path:
 
 @pytest.mark.parametrize("batch", [1, 2, 3])
 def test_jaspar_track(tmp_path, monkeypatch, batch):
-    monkeypatch.setattr(motif_hits, "_READ_BATCH", batch)
+    monkeypatch.setattr(track, "_READ_BATCH", batch)
     regions = pd.DataFrame({"chrom": ["chr2", "chr1", "chr1"], "start": [0, 100, 190], "end": [50, 200, 290]})
     hits = read_jaspar_bigbed(bigbed(tmp_path / "x.bb"), regions)
     assert hits.to_numpy().tolist() == [
@@ -318,6 +319,8 @@ def test_bad_tracks(tmp_path):
         ChromTransferError, match=r"1 regions lie outside, first 1:100-200: 1 is not among its contigs"
     ):
         read_jaspar_bigbed(path, regions.assign(chrom="1"))
+    with pytest.raises(ChromTransferError, match=r"its chr1 has 1000 bp, but that of .* 999: .* another assembly"):
+        read_jaspar_bigbed(path, regions, contigs={"chr1": 999, "chr7": 5})
     with pytest.raises(ChromTransferError, match=r"chr1:100-1001: chr1 ends at 1000"):
         read_jaspar_bigbed(path, regions.assign(end=1001))
     pybigtools.open(str(tmp_path / "short.bb"), "w").write({"chr1": 1000}, [("chr1", 120, 130, "MA1.1")])

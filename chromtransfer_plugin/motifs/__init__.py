@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from chromtransfer_plugin.motifs.matrices import Matrices, read_motifs
+from chromtransfer_plugin.motifs.matrices import Matrices, choose_motifs, read_motifs
 
-__all__ = ["Matrices", "read_motifs"]
+__all__ = ["Matrices", "choose_motifs", "read_motifs"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,6 +39,8 @@ class Comparison:
         Matrices of the motifs; empty if the sites come from a track.
     how : {"max", "min"}
         Which extreme of a site's bases is its score: min for in-silico mutagenesis.
+    record : dict
+        What was done and what was left out, for the run record: see :func:`chromtransfer_plugin.motifs.analysis.compare`.
     """
 
     store: AttributionStore
@@ -50,6 +53,7 @@ class Comparison:
     focus: pd.DataFrame
     motifs: Matrices
     how: How
+    record: dict[str, Any] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:

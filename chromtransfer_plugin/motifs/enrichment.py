@@ -7,7 +7,7 @@ with those of all sites of other motifs that overlap none of its own (ChromTrans
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,6 +80,7 @@ def enrichment(
     min_hits: int = MIN_HITS,
     fdr: float = FDR,
     names: Sequence[str] | None = None,
+    only: Collection[str] | None = None,
     progress: bool = False,
 ) -> pd.DataFrame:
     """Test the sites of each motif against those of the others.
@@ -97,6 +98,8 @@ def enrichment(
         A motif is significant if its FDR in A or in B is less than this.
     names : sequence of str
         What to call the models; else the middle of ``score.NAME.max``.
+    only : collection of str
+        Motifs to test, else all. The sites of the others stay in the background.
     progress : bool
         Show a bar.
 
@@ -127,7 +130,7 @@ def enrichment(
         values["diff"] = values[names[0]] - values[names[1]]
     places = _Places.of(hits)
     values = {name: column[places.order] for name, column in values.items()}
-    tested = _enough(hits, places, [values[name] for name in names], min_hits)
+    tested = _enough(hits, places, [values[name] for name in names], min_hits, only)
 
     from tqdm import tqdm
 
@@ -265,18 +268,25 @@ def _values(hits: pd.DataFrame, column: str) -> NDArray[np.float64]:
 
 
 def _enough(
-    hits: pd.DataFrame, places: _Places, scores: Sequence[NDArray[np.float64]], min_hits: int
+    hits: pd.DataFrame,
+    places: _Places,
+    scores: Sequence[NDArray[np.float64]],
+    min_hits: int,
+    only: Collection[str] | None,
 ) -> list[int]:
     """Numbers of the motifs with at least ``min_hits`` scores in one model, sorted by name."""
     codes = np.empty(len(hits), np.int64)
     codes[places.by_motif] = np.repeat(np.arange(len(places.motifs)), np.diff(places.bounds))
     counts = np.max([np.bincount(codes[~np.isnan(s)], minlength=len(places.motifs)) for s in scores], axis=0)
+    if only is not None:
+        counts[[motif not in set(only) for motif in places.motifs]] = 0
     tested = np.flatnonzero(counts >= max(min_hits, 1)).tolist()
     if not tested:
         most = int(counts.argmax())
+        which = "no motif" if only is None else "none of the chosen motifs"
         raise ChromTransferError(
-            f"hits: no motif has {min_hits} scored sites (most: {places.motifs[most]}, {counts[most]}). Use more "
-            "regions or a smaller min_hits."
+            f"hits: {which} has {min_hits} scored sites (most: {places.motifs[most]}, {counts[most]}). Use more regions "
+            "or a smaller min_hits."
         )
     return sorted(tested, key=places.motifs.__getitem__)
 
@@ -308,7 +318,7 @@ def focus_motifs(
     Parameters
     ----------
     table : DataFrame
-        Of two models, from :func:`enrichment`. Only significant motifs are chosen.
+        Of one or two models, from :func:`enrichment`. Only significant motifs are chosen.
     lowest, highest : int
         How many motifs of the smallest and largest D of each model; and as many again among the motifs whose D has the
         opposite sign in the other model.
@@ -323,19 +333,22 @@ def focus_motifs(
     Raises
     ------
     ChromTransferError
-        If the table is not of two models.
+        If the table is of something else.
     """
-    models = [name.removesuffix(".rank") for name in table.columns if name.endswith(".rank")]
-    if len(models) != 3 or models[2] != "diff":
+    names = [name.removesuffix(".rank") for name in table.columns if name.endswith(".rank")]
+    if len(names) != 1 and (len(names) != 3 or names[2] != "diff"):
         raise ChromTransferError(
-            "table: expected the enrichment of two models, columns NAME.D, NAME.rank and diff.D."
+            "table: expected the enrichment of one model or of two, columns NAME.D, NAME.rank and for two diff.D."
         )
-    a, b = models[:2]
     table = table[table["sig"].astype(bool)].set_index("motif")
-    opposite = table[np.sign(table[f"{a}.D"]) * np.sign(table[f"{b}.D"]) < 0]
+    passes = [(table, names, "")]
+    if len(names) == 3:
+        a, b = names[:2]
+        opposite = table[np.sign(table[f"{a}.D"]) * np.sign(table[f"{b}.D"]) < 0]
+        passes.append((opposite, [a, b], ", opposite in the other model"))
     choices: dict[str, list[str]] = {}
-    for rows, remark in ((table, ""), (opposite, ", opposite in the other model")):
-        for name in models if rows is table else (a, b):
+    for rows, parts, remark in passes:
+        for name in parts:
             counts = (difference, difference) if name == "diff" else (lowest, highest)
             by_distance = rows[f"{name}.D"].dropna().sort_values(kind="stable").index
             for motif in by_distance[: counts[0]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +59,46 @@ def read_motifs(source: str | Path) -> Matrices:
             "their own: complete the file or rename them."
         )
     return {name: _probabilities(path, name, matrix) for name, matrix in found.items()}
+
+
+def choose_motifs(known: Iterable[str], names: Iterable[str]) -> list[str]:
+    """Find motifs by what people call them.
+
+    Parameters
+    ----------
+    known : iterable of str
+        Names of motifs, such as ``MA0114.4 HNF4A`` in JASPAR.
+    names : iterable of str
+        Each a full name, its first word (the matrix, with or without its version) or the rest of it (the factor); upper
+        and lower case are the same. A name that fits several motifs chooses them all.
+
+    Returns
+    -------
+    list of str
+        Full names, in the order of ``known``.
+
+    Raises
+    ------
+    ChromTransferError
+        If a name fits no motif; the message gives similar ones.
+    """
+    known = list(known)
+    spelled: dict[str, set[str]] = {}
+    for name in known:
+        matrix, _, factor = name.partition(" ")
+        for alias in {name, matrix, matrix.rpartition(".")[0], factor} - {""}:
+            spelled.setdefault(alias.upper(), set()).add(name)
+    chosen: set[str] = set()
+    for name in names:
+        if name.upper() not in spelled:
+            close = difflib.get_close_matches(name.upper(), spelled, n=5, cutoff=0.5)
+            similar = sorted(set().union(*(spelled[alias] for alias in close)))[:5]
+            raise ChromTransferError(
+                f"motifs: '{name}' is none of the {len(known)} motifs"
+                + (f"; similar: {', '.join(similar)}." if similar else ".")
+            )
+        chosen |= spelled[name.upper()]
+    return [name for name in known if name in chosen]
 
 
 def _probabilities(path: Path, name: str, matrix: np.ndarray) -> np.ndarray:
