@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chromtransfer_plugin.attribution.objective import Objective
+from chromtransfer_plugin.attribution.objective import Activation, Objective, Value, objective_of
+from chromtransfer_plugin.attribution.tensors import codes_of, dtype_of, inputs_at_once, require_finite
 from chromtransfer_plugin.device import evaluating
 from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.onehot import ALPHABET, one_hot_tensor
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+_WHAT = "gradient x input"
 
 
 def gradient_x_input(
@@ -21,13 +25,16 @@ def gradient_x_input(
     sequences: np.ndarray | torch.Tensor,
     output: Objective = "logit",
     target: int = 0,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     device: str | None = None,
+    *,
+    activation: Activation = "sigmoid",
+    hypothetical: bool = False,
+    progress: bool = False,
 ) -> NDArray[np.float32]:
     """Gradient of one model output with respect to the one-hot input, times that input, per base.
 
-    It is the gradient at the observed base; a base that is N scores 0. This is tangermeme's ``saliency``
-    without its gradient correction, as in the paper.
+    It is the gradient at the observed base; a base that is N scores 0. The gradient is not corrected, as in the paper.
 
     Parameters
     ----------
@@ -35,59 +42,89 @@ def gradient_x_input(
         Maps (B, 4, L) one-hot to (B, n_outputs) logits. Evaluated in inference mode; the training mode of
         every module, the device and parameter gradients are as before afterwards.
     sequences : array
-        Base codes (N, L) uint8 or one-hot (N, 4, L), channel order A, C, G, T.
+        Base codes (N, L) integers (0-3 = A, C, G, T, anything else = unknown) or one-hot (N, 4, L).
     output : {"logit", "probability"}
         What is differentiated. The paper used ``probability`` (sigmoid of the logit): its scores shrink by
         p (1 - p) where the model is confident, and vanish where it is certain. ``logit`` does not.
     target : int
         Which output.
-    batch_size : int
+    batch_size : int, optional
         Sequences per backward pass; changes speed and memory only.
     device : str or None
         None runs where the model is; ``auto`` uses CUDA if present.
+    activation : {"sigmoid", "softmax"}
+        What makes probabilities of logits, as the model's card says; ``softmax`` for exclusive classes.
+    hypothetical : bool
+        Return the gradient itself, for all four bases; 0 at unknown ones.
+    progress : bool
+        Show a bar with rate and ETA.
 
     Returns
     -------
-    ndarray, shape (N, L), float32
-        Summed over the four channels.
+    ndarray, float32
+        (N, L), or with ``hypothetical`` (N, 4, L).
 
     Raises
     ------
     ChromTransferError
-        If ``sequences`` is neither codes nor one-hot, the model lacks the output, or ``output`` is unknown.
+        If ``sequences`` is neither codes nor one-hot, an option is unknown, the model lacks the output or has no
+        gradient, or the gradient is not finite.
     """
     import torch
-    from tangermeme.saliency import saliency
+    from tqdm import tqdm
 
-    from chromtransfer_plugin.predict import as_one_hot
+    codes = codes_of(_WHAT, sequences)
+    value = objective_of(_WHAT, output, activation, target)
+    n, length = codes.shape
+    result = np.zeros((n, len(ALPHABET), length) if hypothetical else (n, length), dtype=np.float32)
+    with (
+        evaluating(model, device) as where,
+        torch.inference_mode(False),
+        tqdm(total=n, unit="sequence", desc=_WHAT, disable=not progress) as bar,
+    ):
+        size = inputs_at_once(_WHAT, batch_size, where)
+        for first in range(0, n, size):
+            X = one_hot_tensor(codes[first : first + size].to(where), dtype_of(model))
+            _, gradient = gradient_of(_WHAT, model, value, X)
+            # Nothing is said of what an unknown base might be.
+            scores = gradient * X.sum(dim=1, keepdim=True) if hypothetical else (gradient * X).sum(dim=1)
+            result[first : first + len(X)] = scores.float().cpu().numpy()
+            require_finite(_WHAT, result[first : first + len(X)], first)
+            bar.update(len(X))
+    return result
 
-    if output not in get_args(Objective):
+
+def gradient_of(
+    what: str, model: nn.Module, value: Value, X: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Values (B,), float64, of a model and their gradients, shaped like X (B, 4, L), by one backward pass.
+
+    Parameters
+    ----------
+    what : str
+        Begins the message.
+    model : nn.Module
+        On the device of X, in evaluation mode.
+    value : callable
+        Logits to the values, as from :func:`~chromtransfer_plugin.attribution.objective.objective_of`.
+
+    Raises
+    ------
+    ChromTransferError
+        If the values do not depend on X in a way that can be differentiated.
+    """
+    import torch
+
+    with torch.inference_mode(False), torch.enable_grad():
+        X = X.clone().requires_grad_()
+        values = value(model(X))
+        gradient = (
+            torch.autograd.grad(values.sum(), X, allow_unused=True)[0] if values.requires_grad else None
+        )
+    if gradient is None:
         raise ChromTransferError(
-            f"gradient x input: output='{output}' is unknown, use 'logit' or 'probability'."
+            f"{what}: the model ({type(model).__name__}) has no gradient: its output is a constant, or is cut off from "
+            "its input by detach(), no_grad(), argmax or whole numbers. In-silico mutagenesis needs no gradient: "
+            "method ism."
         )
-    # int8 keeps a large set small; tangermeme casts each batch to the model's type.
-    X = torch.cat([as_one_hot(part).to(torch.int8) for part in torch.as_tensor(sequences).split(4096)])
-    if not len(X):
-        return np.zeros((0, X.shape[2]), dtype=np.float32)
-
-    def objective(logits: torch.Tensor) -> torch.Tensor:
-        if not 0 <= target < logits.shape[1]:
-            raise ChromTransferError(
-                f"gradient x input: there is no target {target}, the model has {logits.shape[1]} output(s), "
-                "counted from 0."
-            )
-        return torch.sigmoid(logits) if output == "probability" else logits
-
-    # tangermeme restores only the outermost training flag, which would wake a frozen trunk; hence our own
-    # context. It enters inference mode, in which there are no gradients, so that is lifted again.
-    with evaluating(model, device) as where, torch.inference_mode(False):
-        scores = saliency(
-            model,
-            X,
-            target=target,
-            batch_size=batch_size,
-            gradient_correction=False,
-            func=objective,
-            device=where,
-        )
-    return scores.sum(dim=1).float().numpy()
+    return values.detach(), gradient

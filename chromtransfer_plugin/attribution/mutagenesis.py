@@ -7,13 +7,19 @@ pass for each mutant for any other model; or to first order from one gradient.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chromtransfer_plugin.attribution.mutagenesis_methods import N_OTHERS, Method, differences_of
-from chromtransfer_plugin.attribution.objective import Activation, Objective, objective_of
+from chromtransfer_plugin.attribution.mutagenesis_methods import (
+    N_OTHERS,
+    Method,
+    differences_of,
+    other_bases,
+)
+from chromtransfer_plugin.attribution.objective import Activation, Objective, objective_of, require_one_of
+from chromtransfer_plugin.attribution.tensors import codes_of
 from chromtransfer_plugin.device import evaluating
 from chromtransfer_plugin.errors import ChromTransferError, require_integers
 from chromtransfer_plugin.onehot import ALPHABET, N_CODE
@@ -109,19 +115,15 @@ def ism(
         If the sequences are neither codes nor one-hot, an option is unknown, the model lacks the output, the range is
         not in the sequences, ``windowed`` cannot be used, or the scores are not finite.
     """
-    import torch
     from tqdm import tqdm
 
-    for name, value, kind in (
-        ("output", output, Objective), ("activation", activation, Activation), ("select", select, Select),
-        ("method", method, Method),
-    ):  # fmt: skip
-        _require_one_of(name, value, kind)
-    codes = _codes(torch.as_tensor(sequences))
+    require_one_of("ism", "select", select, Select)
+    require_one_of("ism", "method", method, Method)
+    objective = objective_of("ism", output, activation, target)
+    codes = codes_of("ism", sequences)
     first, last = _range(start, end, codes.shape[1])
     if batch_size is not None and (isinstance(batch_size, bool) or batch_size < 1):
         raise ChromTransferError(f"ism: batch_size={batch_size!r} is not usable: expected a number above 0.")
-    objective = objective_of("ism", output, activation, target)
     sites = [np.flatnonzero(row != N_CODE) + first for row in codes[:, first:last].numpy()]
     shape = (len(codes), len(ALPHABET), last - first) if raw else (len(codes), last - first)
     scores = np.zeros(shape, dtype=np.float32)
@@ -144,6 +146,33 @@ def ism(
             else:
                 scores[row, positions - first] = _selected(differences, own, select)
             bar.update(differences.size)
+    return scores
+
+
+def select_differences(
+    raw: NDArray[np.float32], codes: NDArray[np.uint8], select: Select
+) -> NDArray[np.float32]:
+    """Let one number stand for the three differences of each base.
+
+    Parameters
+    ----------
+    raw : ndarray, shape (N, 4, L)
+        From :func:`ism` with ``raw``, over whole sequences.
+    codes : ndarray, shape (N, L)
+        The same sequences, unknown bases as 4.
+    select : {"largest", "min", "max", "mean"}
+        As for :func:`ism`.
+
+    Returns
+    -------
+    ndarray, shape (N, L), float32
+    """
+    require_one_of("ism", "select", select, Select)
+    scores = np.zeros(codes.shape, dtype=np.float32)
+    for row, own in enumerate(codes):
+        at = np.flatnonzero(own != N_CODE)
+        differences = raw[row][other_bases(own[at]), at[:, None]].astype(np.float64)
+        scores[row, at] = _selected(differences, own[at], select)
     return scores
 
 
@@ -178,24 +207,6 @@ def agreement(exact: NDArray[np.floating], approximate: NDArray[np.floating]) ->
     return Agreement(len(x), float(pearsonr(x, y).statistic), float(spearmanr(x, y).statistic))
 
 
-def _codes(data: torch.Tensor) -> torch.Tensor:
-    """Codes (N, L) uint8 on the CPU, unknown bases as 4."""
-    import torch
-
-    data = data.detach().cpu()
-    if data.dim() == 2 and not data.is_floating_point() and data.shape[1] > 0:
-        return torch.where((data >= 0) & (data < N_CODE), data, N_CODE).to(torch.uint8)
-    if data.dim() == 3 and data.shape[1] == len(ALPHABET) and data.shape[2] > 0:
-        total = data.sum(dim=1)
-        if bool(((data == 0) | (data == 1)).all()) and bool((total <= 1).all()):
-            return torch.where(total > 0, data.to(torch.uint8).argmax(dim=1), N_CODE).to(torch.uint8)
-        raise ChromTransferError("ism: the one-hot sequences hold other numbers than 0 and one 1 per base.")
-    raise ChromTransferError(
-        f"ism: expected base codes (N, L) as integers or one-hot (N, 4, L), with L >= 1, got shape "
-        f"{tuple(data.shape)} of {data.dtype}."
-    )
-
-
 def _range(start: int | None, end: int | None, length: int) -> tuple[int, int]:
     require_integers("ism", start=start, end=end)
     first, last = 0 if start is None else start, length if end is None else end
@@ -207,16 +218,10 @@ def _range(start: int | None, end: int | None, length: int) -> tuple[int, int]:
     return first, last
 
 
-def _require_one_of(name: str, value: object, kind: Any) -> None:
-    if value not in get_args(kind):
-        raise ChromTransferError(f"ism: {name}={value!r} is unknown, use one of {', '.join(get_args(kind))}.")
-
-
 def _by_base(differences: NDArray[np.float64], own: NDArray[np.uint8]) -> NDArray[np.float64]:
     """(n, 3) differences of bases with the codes ``own`` -> (n, 4), in the order A, C, G, T."""
     by_base = np.zeros((len(own), len(ALPHABET)))
-    others = (own[:, None].astype(np.int64) + np.arange(1, N_OTHERS + 1)) % len(ALPHABET)
-    np.put_along_axis(by_base, others, differences, axis=1)
+    np.put_along_axis(by_base, other_bases(own), differences, axis=1)
     return by_base
 
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from chromtransfer_plugin.attribution.gradients import gradient_of
 from chromtransfer_plugin.attribution.objective import Value
+from chromtransfer_plugin.attribution.tensors import dtype_of
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.onehot import ALPHABET, one_hot_tensor
 
@@ -73,7 +75,7 @@ def _naive(
     """Forward passes of every sequence, once, and of every mutant."""
     import torch
 
-    dtype = _dtype(model)
+    dtype = dtype_of(model)
     for row, positions in enumerate(sites):
         if not len(positions):
             continue
@@ -112,7 +114,7 @@ def _windowed(
     head = copy.deepcopy(cast("ChromTransfer | Ensemble", model).head).double()
     trunks, members = _distinct_trunks(_networks(model))
     longest = max(1, size // N_OTHERS)
-    dtype = _dtype(model)
+    dtype = dtype_of(model)
     for row, positions in enumerate(sites):
         if not len(positions):
             continue
@@ -142,23 +144,19 @@ def _taylor(
     where: torch.device,
 ) -> Iterator[Part]:
     """Gradient at the other base minus gradient at the reference base."""
-    import torch
-
-    dtype = _dtype(model)
+    dtype = dtype_of(model)
     for first in range(0, len(codes), size):
-        with torch.inference_mode(False), torch.enable_grad():
-            X = one_hot_tensor(codes[first : first + size].to(where), dtype).requires_grad_()
-            scores = value(model(X))
-            # A model of constants has no gradient at all.
-            gradients = (
-                torch.autograd.grad(scores.sum(), X, allow_unused=True)[0] if scores.requires_grad else None
-            )
-        slopes = np.zeros(X.shape) if gradients is None else gradients.double().cpu().numpy()
+        X = one_hot_tensor(codes[first : first + size].to(where), dtype)
+        slopes = gradient_of("ism: taylor", model, value, X)[1].double().cpu().numpy()
         for row, slope in enumerate(slopes, start=first):
-            own = codes[row].numpy()[sites[row]].astype(int)
-            others = (own[:, None] + np.arange(1, N_OTHERS + 1)) % len(ALPHABET)
             at = sites[row]
-            yield row, at, slope[others, at[:, None]] - slope[own, at][:, None]
+            own = codes[row].numpy()[at]
+            yield row, at, slope[other_bases(own), at[:, None]] - slope[own, at][:, None]
+
+
+def other_bases(own: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Codes (n, 3) of the bases that follow those of the codes ``own`` (n,) in the cyclic order A, C, G, T."""
+    return (own[:, None].astype(np.int64) + np.arange(1, N_OTHERS + 1)) % len(ALPHABET)
 
 
 def is_windowed(model: nn.Module) -> bool:
@@ -206,9 +204,3 @@ def _runs(positions: NDArray[np.int64], longest: int) -> Iterator[NDArray[np.int
     for run in np.split(positions, np.flatnonzero(np.diff(positions) > 1) + 1):
         for first in range(0, len(run), longest):
             yield run[first : first + longest]
-
-
-def _dtype(model: nn.Module) -> torch.dtype:
-    import torch
-
-    return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from chromtransfer_plugin.errors import ChromTransferError
 
 if TYPE_CHECKING:
     import torch
 
+    from chromtransfer_plugin.attribution.value import ValueModule
+
 Objective = Literal["logit", "probability"]
 Activation = Literal["sigmoid", "softmax"]
 Value: TypeAlias = "Callable[[torch.Tensor], torch.Tensor]"
 
 
-def objective_of(what: str, output: Objective, activation: Activation, target: int) -> Value:
-    """Return the function that turns logits (B, n_outputs) into the numbers (B,), float64, that are explained.
+def objective_of(what: str, output: Objective, activation: Activation, target: int) -> ValueModule:
+    """Return the module that turns logits (B, n_outputs) into the numbers (B,), float64, that are explained.
 
     Parameters
     ----------
@@ -31,25 +33,20 @@ def objective_of(what: str, output: Objective, activation: Activation, target: i
     Raises
     ------
     ChromTransferError
-        By the function, if the model lacks the output.
+        If an option is unknown; by the module, if the model lacks the output.
     """
-    import torch
+    from chromtransfer_plugin.attribution.value import ValueModule
 
-    def value(logits: torch.Tensor) -> torch.Tensor:
-        if logits.dim() != 2 or isinstance(target, bool) or not 0 <= target < logits.shape[1]:
-            raise ChromTransferError(
-                f"{what}: there is no target {target}, the model's output has the shape {tuple(logits.shape)}: "
-                "expected (batch, outputs), counted from 0."
-            )
-        scores = logits.double()
-        if output == "logit":
-            return scores[:, target]
-        if activation == "softmax":
-            if logits.shape[1] < 2:
-                raise ChromTransferError(
-                    f"{what}: activation='softmax' needs a model of at least two outputs."
-                )
-            return torch.softmax(scores, dim=1)[:, target]
-        return torch.sigmoid(scores[:, target])
+    require_one_of(what, "output", output, Objective)
+    require_one_of(what, "activation", activation, Activation)
+    if isinstance(target, bool):
+        raise ChromTransferError(f"{what}: there is no target {target}: expected the number of an output.")
+    return ValueModule(what, output, activation, target).eval()
 
-    return value
+
+def require_one_of(what: str, name: str, value: object, kind: object) -> None:
+    """Raise if ``value`` is not one of the values of the ``Literal`` ``kind``."""
+    if value not in get_args(kind):
+        raise ChromTransferError(
+            f"{what}: {name}={value!r} is unknown, use one of {', '.join(get_args(kind))}."
+        )

@@ -29,13 +29,13 @@ class Settings(BaseModel):
     objective: Objective = "logit"  # the paper used probability
     select: Select = "largest"  # ism: which of the three differences stands for a base
     ism_method: Method = "auto"
-    steps: _Positive = 50  # integrated-gradients: intervals between baseline and sequence, as in the paper's option
+    steps: _Positive = (
+        50  # integrated-gradients: intervals between baseline and sequence, as in the paper's option
+    )
     baseline: Baseline = "zero"  # integrated-gradients: where the path begins
     references: _Positive = 20  # shuffles of each sequence: deep-lift-shap, and baseline: shuffled
-    seed: Annotated[int, Field(strict=True, ge=0)] = 1  # of the shuffles
-    batch_size: _Positive | None = (
-        None  # sequences, or for ism mutants, at once; None fits method and device
-    )
+    seed: Annotated[int, Field(strict=True, ge=0, lt=2**32)] = 1  # of the shuffles
+    batch_size: _Positive | None = None  # sequences, or for ism mutants, at once; None fits method and device
 
 
 def parse_settings(**values: Any) -> Settings:
