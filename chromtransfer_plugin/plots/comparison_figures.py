@@ -221,7 +221,7 @@ def ecdf_figure(comparison: Comparison, motif: str, sites: Sites | None = None) 
         panels.append(("Difference", *part(["diff"], [called]), f"{score}, {called}", DIFFERENCE))
     figure = _figure(5.4 * len(panels), 6.0)
     figure.suptitle(motif, fontsize=FONT + 3, x=0.4 / figure.get_figwidth(), ha="left", y=0.975)
-    top = 0.92
+    top = 0.87
     if motif in comparison.motifs:
         matrix = comparison.motifs[motif]
         width = min(0.27 * len(matrix), 5.0) / figure.get_figwidth()
@@ -310,7 +310,9 @@ def _draw_region(
     sites = comparison.hits[comparison.hits["region"] == region]
     site = int(hit["start"]), int(hit["end"])
     own = ", ".join(f"{name} {signed(hit[comparison.column(name)], '.3g')}" for name in models)
-    title = f"{shown.title.capitalize()} {what}: {signed(value, '.3g')}" + (f" ({own})" if n > 1 else "")
+    title = f"{shown.title.capitalize()} {what if n > 1 else 'score'}: {signed(value, '.3g')}" + (
+        f" ({own})" if n > 1 else ""
+    )
     plot_tracks(
         [figure.add_subplot(whole[i]) for i in range(n + 1)],
         tracks,

@@ -165,7 +165,7 @@ def plot_ecdf(
             handlelength=2.8,
         )
     if not any(len(inside) for inside, _ in data.values()):
-        say(ax, "no scored site of this motif")
+        say(ax, "no scored site of this motif", 0.97, 0.06, ha="right")
 
 
 def ecdf_steps(scores: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -93,9 +93,7 @@ def plot_distances(
         say(ax, "no motif with enough sites")
         return []
     if not significant.any():
-        ax.text(
-            0.5, 0.97, "no significant motif", transform=ax.transAxes, ha="center", va="top", fontsize=FONT
-        )
+        say(ax, "no significant motif", 0.5, 0.97)
     legend = ax.legend(
         fontsize=FONT - 1, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=3
     )

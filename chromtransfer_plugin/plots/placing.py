@@ -16,7 +16,7 @@ Boxes = NDArray[np.float64]  # (n, 4): left, bottom, right, top
 _ANGLES = np.deg2rad(np.arange(0, 360, 15))
 _DISTANCES = (4, 8, 13, 20, 28, 38, 50, 64, 80, 100, 125, 155)  # points
 _GAP = 1.0  # points between two labels
-_POINT_COST, _CROSSING_COST, _THROUGH_COST = 12.0, 30.0, 40.0  # in points of distance
+_POINT_COST, _TOUCH_COST, _CROSSING_COST, _THROUGH_COST = 12.0, 5.0, 30.0, 40.0  # in points of distance
 _SWEEPS = 3
 _LEADER = 7  # points; a label further away gets a line to its point
 
@@ -114,12 +114,20 @@ def _best(
     if not usable.size:
         return None
     boxes, cost = boxes[usable], distance[usable]
-    covered = _overlap(boxes, np.concatenate([others, others], axis=1), 2.0).sum(axis=1)
+    dots = np.concatenate([others - 1, others + 1], axis=1)
+    covered = _overlap(boxes, dots, 1.0).sum(axis=1)
     near = _nearest(point, boxes)
     their_near = _nearest(points[there], chosen[there])
     crossings = _cross(near, point, their_near, points[there]).sum(axis=1)
     through = _through(near, point, chosen[there])
-    cost = cost + _POINT_COST * covered + _CROSSING_COST * crossings + _THROUGH_COST * through
+    touched = np.minimum(_through(near, point, dots), 3)  # in a crowd there is no free way
+    cost = (
+        cost
+        + _POINT_COST * covered
+        + _TOUCH_COST * touched
+        + _CROSSING_COST * crossings
+        + _THROUGH_COST * through
+    )
     for their_point, their_end in zip(points[there], their_near, strict=True):
         cost = cost + _THROUGH_COST * _line_in_boxes(their_point, their_end, boxes)
     return boxes[int(cost.argmin())]
@@ -154,7 +162,7 @@ def _cross(
 
     p, q, r, s = start[:, None], end[None, None], other_start[None], other_end[None]
     apart = np.maximum(side(p, q, r) * side(p, q, s), side(r, s, p) * side(r, s, q))
-    return np.asarray(apart < 0)
+    return apart < 0
 
 
 _ALONG = np.linspace(0.05, 0.95, 10)[:, None]
@@ -170,7 +178,7 @@ def _through(start: NDArray[np.float64], end: NDArray[np.float64], boxes: Boxes)
 
 def _line_in_boxes(start: NDArray[np.float64], end: NDArray[np.float64], boxes: Boxes) -> NDArray[np.bool_]:
     places = start + (end - start) * _ALONG
-    return _overlap(boxes, np.concatenate([places, places], axis=1), 0.5).any(axis=1)
+    return np.asarray(np.any(_overlap(boxes, np.concatenate([places, places], axis=1), 0.5), axis=1))
 
 
 def _write(

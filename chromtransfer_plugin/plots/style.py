@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,16 +31,8 @@ def tidy(ax: Axes) -> None:
     ax.tick_params(labelsize=FONT - 1)
 
 
-def say(ax: Axes, message: str) -> None:
-    """Write in the middle of a panel why it is empty."""
-    ax.text(
-        0.5,
-        0.5,
-        message,
-        transform=ax.transAxes,
-        ha="center",
-        va="center",
-        fontsize=FONT,
-        color="0.35",
-        wrap=True,
-    )
+def say(
+    ax: Axes, message: str, x: float = 0.5, y: float = 0.5, ha: Literal["center", "right"] = "center"
+) -> None:
+    """Write into a panel, at shares of its width and height, why it is empty."""
+    ax.text(x, y, message, transform=ax.transAxes, ha=ha, va="center", fontsize=FONT, color="0.35")
