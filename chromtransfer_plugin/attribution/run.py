@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 import chromtransfer_plugin
 from chromtransfer_plugin.attribution.methods import Settings, attribute_codes, parse_settings
+from chromtransfer_plugin.attribution.show import TABLE_COLUMNS
 from chromtransfer_plugin.attribution.store import Piece, check_target, write_store
 from chromtransfer_plugin.attribution.window_sets import Survey, Width, WindowSets, parse_sets
 from chromtransfer_plugin.constants import WINDOW
@@ -28,16 +29,8 @@ from chromtransfer_plugin.prediction.store import Partial
 if TYPE_CHECKING:
     import torch
 
-TABLE_COLUMNS = (
-    "set",
-    "window",
-    "chrom",
-    "start",
-    "end",
-    "base",
-)  # of `attributions show`, before the models'
-# Windows between two savings: a kill loses at most these. Mutagenesis takes seconds for each.
-_SAVED = {"gradient-x-input": 256, "integrated-gradients": 64, "deep-lift-shap": 64, "ism": 8}
+# Windows between two savings: a kill loses at most these. All but the first method take seconds for each.
+_SAVED = {"gradient-x-input": 256, "integrated-gradients": 8, "deep-lift-shap": 8, "ism": 8}
 _WRITTEN = 256
 _MOST_LISTED = 5
 

@@ -24,6 +24,9 @@ class _Width(click.ParamType):
             self.fail(f"'{value}' is neither a number of base pairs nor 'native'.", param, ctx)
 
 
+WIDTH = _Width()
+
+
 @click.command()
 @click.option(
     "--model",
@@ -46,7 +49,7 @@ class _Width(click.ParamType):
 @click.option(
     "--width",
     metavar="BP|native",
-    type=_Width(),
+    type=WIDTH,
     help="Window around each centre, or 'native' for each row's own length [default: the models' window; native "
     "for --fasta and the original's forms].",
 )
