@@ -11,7 +11,7 @@ import pandas as pd
 
 from chromtransfer_plugin.motifs.comparison import Comparison
 from chromtransfer_plugin.plots.style import BASES, LINES
-from chromtransfer_plugin.report.sites import MotifSites, SiteTable, number
+from chromtransfer_plugin.report.sites import MotifSites, SiteTable, number, site_scores
 from chromtransfer_plugin.report.windows import choose_windows, describe_windows, window_totals
 
 MOST_LINKED = 600  # windows besides the top ones; each takes about 5 kB
@@ -25,7 +25,7 @@ _ASSEMBLIES = {
 }
 
 
-def page_data(comparison: Comparison, top: int, title: str, facts: Mapping[str, str]) -> dict[str, Any]:
+def page_data(comparison: Comparison, top: int, title: str) -> dict[str, Any]:
     """Collect what the page shows.
 
     Parameters
@@ -34,8 +34,6 @@ def page_data(comparison: Comparison, top: int, title: str, facts: Mapping[str, 
     top : int
         Windows chosen by their attribution; those of the motifs' extreme sites are added.
     title : str
-    facts : mapping of str to str
-        Further lines for "What was compared".
 
     Returns
     -------
@@ -55,14 +53,15 @@ def page_data(comparison: Comparison, top: int, title: str, facts: Mapping[str, 
     tested = len(comparison.table)
     return {
         "title": title,
-        "facts": [[label, text] for label, text in {**_facts(comparison), **facts}.items()],
+        "facts": _facts(comparison),
+        "limit": comparison.record.get("fdr"),
         "names": comparison.names,
         "how": comparison.how,
         "assembly": _assembly(comparison),
         "colours": {"bases": BASES, "models": [LINES[0][0], LINES[1][0]]},
         "motifs": [
-            _motif(comparison, table, row, sites[row["motif"]], on_page)
-            for row in comparison.table.to_dict("records")
+            _motif(comparison, row, sites[motif], on_page)
+            for motif, row in zip(comparison.table["motif"], comparison.table.to_dict("records"), strict=True)
         ],
         "untested": list(motif_numbers)[tested:],
         "regions": windows,
@@ -82,8 +81,7 @@ def _linked(comparison: Comparison, sites: Mapping[str, MotifSites]) -> pd.Serie
 
 def _motif(
     comparison: Comparison,
-    table: SiteTable,
-    row: Mapping[str, Any],
+    row: Mapping[Any, Any],
     sites: MotifSites,
     on_page: Mapping[int, int],
 ) -> dict[str, Any]:
@@ -102,48 +100,55 @@ def _motif(
         "focus": str(reasons[name]) if name in reasons.index else "",
         "matrix": None if matrix is None else [round(float(p), 3) for p in np.asarray(matrix).ravel()],
         "quantiles": [list(pair) for pair in sites.quantiles],
-        "highest": _listed(comparison, table, sites.highest, on_page),
-        "lowest": _listed(comparison, table, sites.lowest, on_page),
+        "highest": _listed(comparison, sites.highest, on_page),
+        "lowest": _listed(comparison, sites.lowest, on_page),
     }
 
 
-def _listed(
-    comparison: Comparison, table: SiteTable, sites: pd.DataFrame, on_page: Mapping[int, int]
-) -> list[list[Any]]:
+def _listed(comparison: Comparison, sites: pd.DataFrame, on_page: Mapping[int, int]) -> list[list[Any]]:
     """chrom, start, end, strand, number of the window on the page (or None) and scores of some sites."""
+    scores = [[number(value) for value in column] for column in site_scores(sites, comparison)]
     columns = [sites[name].astype(str) for name in ("chrom", "strand")]
-    places = [on_page.get(int(region)) for region in sites["region"]]
+    windows = [on_page.get(int(region)) for region in sites["region"]]
     return [
-        [chrom, int(start), int(end), strand, window, *scores]
-        for chrom, strand, start, end, window, *scores in zip(
-            *columns, sites["start"], sites["end"], places, *table.scores(sites, comparison), strict=True
+        [chrom, int(start), int(end), strand, window, *own]
+        for chrom, strand, start, end, window, *own in zip(
+            *columns, sites["start"], sites["end"], windows, *scores, strict=True
         )
     ]
 
 
-def _facts(comparison: Comparison) -> dict[str, str]:
-    """What was compared, in words."""
-    store, hits, table = comparison.store, comparison.hits, comparison.table
-    sets = store.regions["set"].astype(str).iloc[comparison.rows].value_counts()
+def _facts(comparison: Comparison) -> list[list[str]]:
+    """What was compared: pairs of a label and words. The first three are the page's summary."""
+    store, hits, table, record = comparison.store, comparison.hits, comparison.table, comparison.record
+    sets = store.regions["set"].iloc[comparison.rows].astype(str).value_counts()
     parts = [f"{sets[name]:,} of {name}" for name in store.sets if name in sets]
     extreme = "largest" if comparison.how == "max" else "smallest"
-    genome = store.facts["genome"]
-    source = (
-        f"{len(comparison.motifs):,} matrices, scanned on both strands"
-        if comparison.motifs
-        else "sites of a track"
+    shift = (
+        ", read one base to the right of the site as the original does" if record.get("off_by_one") else ""
     )
-    return {
+    genome = store.facts["genome"]
+    motifs = record.get("motifs", {})
+    source = PurePath(str(motifs.get("source", "matrices" if comparison.motifs else "a track"))).name
+    threshold = f", P ≤ {record['threshold']:g}" if "threshold" in record else ""
+    few = f"; too few sites: {len(motifs['few_sites']):,}" if motifs.get("few_sites") else ""
+    never = (
+        f"; motifs that cannot reach this P: {len(motifs['unreachable']):,}"
+        if motifs.get("unreachable")
+        else ""
+    )
+    facts = {
         "Models": comparison.a if comparison.b is None else f"A = {comparison.a}, B = {comparison.b}",
         "Attribution": f"{store.facts['method']} of the {store.facts['objective']}",
         "Windows": f"{len(comparison.rows):,} windows of {store.window} bp ({', '.join(parts)})",
         "Genome": "none" if genome is None else PurePath(genome["path"]).name,
-        "Motifs": source,
-        "Sites": f"{len(hits):,} sites of {hits['motif'].nunique():,} motifs, P ≤ {hits['p_value'].max():.2g}",
-        "Score of a site": f"the {extreme} attribution of its bases",
-        "Tested": f"{len(table):,} motifs with enough sites (at least {table['n'].min():,}); "
-        f"{int(table['sig'].sum()):,} are significant",
+        "Motifs from": source,
+        "Sites": f"{len(hits):,} sites of {hits['motif'].nunique():,} motifs{threshold}{never}",
+        "Score of a site": f"the {extreme} attribution of its bases{shift}",
+        "Tested": f"{len(table):,} motifs with at least {record.get('min_hits', table['n'].min()):,} sites{few}",
+        "Significant": f"{int(table['sig'].sum()):,} motifs",
     }
+    return [[label, text] for label, text in facts.items()]
 
 
 def _assembly(comparison: Comparison) -> str | None:

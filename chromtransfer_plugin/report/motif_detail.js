@@ -19,7 +19,7 @@ function drawDetail(motif) {
   const step = (text, other) => (at >= 0 && listed[other] ? el("a", { class: "button", href: motifLink(listed[other].name) }, text) : null);
   const rows = NAMES.map((name, i) =>
     el("tr", null, el("th", { scope: "row" }, i < 2 && TWO ? `${"AB"[i]}: ${name}` : name),
-      el("td", { class: "number", "data-detail": `D${i}` }, fixed(motif.D[i])),
+      el("td", { class: "number", "data-key": `D${i}` }, fixed(motif.D[i])),
       el("td", { class: "number" }, probability(motif.p[i])),
       el("td", { class: "number" }, probability(motif.fdr[i])),
       el("td", { class: "number" }, motif.rank[i] === null ? "–" : `${motif.rank[i]} of ${DATA.motifs.filter((m) => m.rank[i] !== null).length}`)));
@@ -30,9 +30,10 @@ function drawDetail(motif) {
     el("div", { class: "detail-top" },
       el("div", { class: "big-logo" }, matrixLogo(motif) || el("p", { class: "note" }, "No matrix: the sites come from a track.")),
       el("div", { class: "scroll" }, el("table", null,
-        el("thead", null, el("tr", null, ...["", "D", "P", "FDR", "rank"].map((text) => el(text ? "th" : "td", text ? { scope: "col" } : null, text)))),
+        el("thead", null, el("tr", null, ...["", "D", "P", "FDR", "rank"].map((text) => el(text ? "th" : "td", text ? { scope: "col", class: "number" } : null, text)))),
         el("tbody", null, ...rows)))),
     el("div", { class: "panels" }, ...NAMES.map((name, i) => cumulative(motif, i))),
+    el("p", { class: "note" }, "Share of sites with a score up to the one on the axis. Full line: this motif's sites; dashed: sites of other motifs. D is the largest gap between the two."),
     el("div", { class: "panels" },
       siteTable(motif, motif.highest, TWO ? "Sites with the largest A − B" : "Sites with the highest score"),
       siteTable(motif, motif.lowest, TWO ? "Sites with the smallest A − B" : "Sites with the lowest score")),
@@ -48,19 +49,19 @@ function cumulative(motif, at) {
   const last = own.length - 1;
   let [x0, x1] = [Math.min(own[1], background[1]), Math.max(own[last - 1], background[last - 1])];
   if (x0 === x1) [x0, x1] = [x0 - 0.5, x1 + 0.5];
-  const X = (x) => left + ((Math.min(x1, Math.max(x0, x)) - x0) / (x1 - x0)) * (width - left - 8);
+  const X = (x) => left + ((x - x0) / (x1 - x0)) * (width - left - 8);
   const Y = (share) => height - bottom - share * (height - bottom - top);
-  const line = (values) => values.map((value, i) => `${X(value).toFixed(1)},${Y(i / last).toFixed(1)}`).join(" ");
+  const inside = (x) => x >= x0 && x <= x1;
+  const line = (values) => values.map((value, i) => (inside(value) ? `${X(value).toFixed(1)},${Y(i / last).toFixed(1)}` : "")).join(" ").trim();
   const colour = at === 2 ? "#000000" : DATA.colours.models[at];
   const image = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Cumulative distribution of site scores, ${title}` });
-  for (const t of ticks(x0, x1, 4)) image.append(svg("line", { x1: X(t), x2: X(t), y1: top, y2: height - bottom, class: "grid" }), svg("text", { x: X(t), y: height - bottom + 14, "text-anchor": "middle" }, minus(String(t))));
+  for (const t of ticks(x0, x1)) image.append(svg("line", { x1: X(t), x2: X(t), y1: top, y2: height - bottom, class: "grid" }), svg("text", { x: X(t), y: height - bottom + 14, "text-anchor": "middle" }, minus(String(t))));
   for (const t of [0, 0.5, 1]) image.append(svg("line", { x1: left, x2: width - 8, y1: Y(t), y2: Y(t), class: "grid" }), svg("text", { x: left - 5, y: Y(t) + 4, "text-anchor": "end" }, String(t)));
   image.append(
     svg("polyline", { points: line(background), class: "background-line" }),
     svg("polyline", { points: line(own), class: "own-line", stroke: colour }),
     svg("text", { x: (left + width) / 2, y: height - 6, "text-anchor": "middle" }, at === 2 ? "difference of site scores" : "score of a site"));
-  return el("figure", null, el("figcaption", null, title), image,
-    el("p", { class: "note" }, "Share of sites up to a score. Line: this motif; dashed: other motifs."));
+  return el("figure", null, el("figcaption", null, title), image);
 }
 
 function siteTable(motif, sites, title) {
@@ -69,12 +70,11 @@ function siteTable(motif, sites, title) {
     const text = placeText(chrom, start, end);
     const region = window === null ? null : DATA.regions[window];
     const place = region ? el("a", { href: regionLink(region, ...around(region, start, end), motif.name) }, text) : text;
-    const shown = TWO ? [...scores, scores[0] === null || scores[1] === null ? null : scores[0] - scores[1]] : scores;
     return el("tr", null, el("td", { class: "place" }, place, region ? "" : " ", region ? "" : browserLink(chrom, start, end) || ""),
-      el("td", null, strand), ...shown.map((score) => el("td", { class: "number" }, significant(score))));
+      el("td", null, minus(strand)), ...scores.map((score) => el("td", { class: "number" }, significant(score))));
   });
   return el("div", { class: "scroll" }, el("table", { class: "sites" }, el("caption", null, title),
-    el("thead", null, el("tr", null, ...head.map((name) => el("th", { scope: "col" }, name)))), el("tbody", null, ...rows)));
+    el("thead", null, el("tr", null, ...head.map((name, i) => el("th", { scope: "col", class: i > 1 ? "number" : null }, name)))), el("tbody", null, ...rows)));
 }
 // 30 bases to both sides of a site, within its window
 function around(region, start, end) {

@@ -59,6 +59,11 @@ function buildTable() {
     ),
     el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table of motifs" }, el("table", { id: "motif-table" })),
     el("div", { class: "controls", id: "motif-pages" }),
+    el("p", { class: "note" },
+      "D, from −1 to 1: how much higher a motif's sites score than the sites of other motifs. ",
+      TWO ? `A − B above 0: ${MODELS[0]} reads the motif more than ${MODELS[1]} does; below 0: less. ` : "",
+      "FDR: small if D is hardly chance. Rank: place of D among the significant motifs, the largest is the highest D. ",
+      el("a", { href: "#about" }, "More on how to read it")),
   );
 }
 
@@ -72,7 +77,7 @@ function drawTable() {
   const head = el("thead", null,
     el("tr", null, el("td"), el("td"), ...groups, el("td")),
     el("tr", null, sortHead(NAME_COLUMN, { class: "name" }), el("th", { scope: "col" }, "Logo"),
-      ...COLUMNS.map((column) => sortHead(column, { class: column.head === "D" ? "first" : null }))));
+      ...COLUMNS.map((column) => sortHead(column, { class: column.head === "D" ? "number first" : "number" }))));
   const rows = listed.slice(first, first + table.size).map((motif) =>
     el("tr", { class: motif === table.chosen ? "chosen" : null },
       el("th", { scope: "row", class: "name" }, el("a", { href: motifLink(motif.name), title: motif.name }, motif.name)),
@@ -170,8 +175,8 @@ function scatterLabels(found, searching) {
     const text = shortName(p.motif.name);
     const size = text.length * 6.4;
     const x = p.px + 8 + size < plot.width ? p.px + 8 : p.px - 8 - size;
-    const box = [x, p.py - 6, x + size, p.py + 6];
-    if (labels.length === 20 || boxes.some((o) => o[0] < box[2] && box[0] < o[2] && o[1] < box[3] && box[1] < o[3])) continue;
+    const box = [x - 3, p.py - 7, x + size + 3, p.py + 7];
+    if (labels.length === 16 || boxes.some((o) => o[0] < box[2] && box[0] < o[2] && o[1] < box[3] && box[1] < o[3])) continue;
     boxes.push(box);
     labels.push(svg("text", { x, y: p.py + 4, class: "point-label" }, text));
   }

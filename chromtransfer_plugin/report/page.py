@@ -27,7 +27,6 @@ def write_report(
     *,
     top: int = TOP,
     title: str | None = None,
-    facts: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a page to browse the motifs and windows of an analysis.
 
@@ -45,9 +44,6 @@ def write_report(
         Up to 600 windows with the motifs' extreme sites are added. A window takes about 5 kB.
     title : str, optional
         Title of the page.
-    facts : mapping of str to str, optional
-        Further lines for "What was compared", e.g. ``{"Motifs": "JASPAR2022, P <= 1e-5"}``. They replace lines of the
-        same name.
 
     Returns
     -------
@@ -66,7 +62,7 @@ def write_report(
     if title is None:
         models = comparison.a if comparison.b is None else f"{comparison.a} and {comparison.b}"
         title = f"Motifs read by {models}"
-    page = render(page_data(comparison, top, title, facts or {}))
+    page = render(page_data(comparison, top, title))
     target = Path(path)
     with atomic_path(target) as temporary:
         temporary.write_text(page, encoding="utf-8")

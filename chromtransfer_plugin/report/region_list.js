@@ -27,13 +27,13 @@ function buildRegionList() {
 }
 
 function drawRegionList() {
-  const heads = ["Place", "Set", ...MODELS.map((name) => `Σ|${name}|`), ...(TWO ? ["Σ|A−B|"] : [])];
+  const heads = ["Place", "Set", ...(TWO ? ["Σ|A|", "Σ|B|", "Σ|A−B|"] : [`Σ|${MODELS[0]}|`])];
   const rows = listedRegions().map((region) =>
     el("tr", { class: region === view.region ? "chosen" : null },
       el("th", { scope: "row" }, el("a", { href: regionLink(region) }, placeText(region.chrom, region.start, region.end))),
       el("td", null, region.set), ...region.totals.map((total) => el("td", { class: "number" }, significant(total)))));
   byId("region-table").replaceChildren(
-    el("thead", null, el("tr", null, ...heads.map((text) => el("th", { scope: "col" }, text)))), el("tbody", null, ...rows));
+    el("thead", null, el("tr", null, ...heads.map((text, i) => el("th", { scope: "col", class: i > 1 ? "number" : null }, text)))), el("tbody", null, ...rows));
 }
 
 function showRegion(region, start, end, site) {

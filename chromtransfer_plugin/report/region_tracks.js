@@ -62,6 +62,7 @@ function drawRegion() {
       button("Whole window", "Show the whole window", () => setView(region.start, region.end)),
       el("label", null, "Sites of: ", shown),
       el("form", { onsubmit: (event) => { event.preventDefault(); goTo(go.value); } }, go, el("button", { type: "submit" }, "Go"))),
+    el("p", { class: "note", id: "shown-part" }),
     svg("svg", { id: "tracks", tabindex: "0", role: "img", "aria-describedby": "tracks-help" }),
     el("p", { class: "note", id: "tracks-help" },
       "Wheel or +/−: zoom. Drag or arrow keys: move. 0: whole window. Letters appear when a base is wide enough. ",
@@ -133,9 +134,11 @@ function drawTracks() {
   const height = below + 34 + Math.max(1, lanes) * tracks.lane + 14;
   const remark = hidden ? `${hidden} more sites here: zoom in, or show fewer motifs` : lanes ? "" : "no sites of these motifs here";
   parts.push(svg("text", { x: tracks.left, y: height - 4, id: "hidden-sites" }, remark));
+  const shown = placeText(region.chrom, view.start, view.end);
+  byId("shown-part").textContent = `Shown: ${shown}, ${view.end - view.start} bases`;
   image.setAttribute("width", width);
   image.setAttribute("height", height);
-  image.setAttribute("aria-label", `Attribution of ${MODELS.join(" and ")} in ${placeText(region.chrom, view.start, view.end)}`);
+  image.setAttribute("aria-label", `Attribution of ${MODELS.join(" and ")} in ${shown}`);
   image.replaceChildren(...parts);
 }
 
@@ -145,7 +148,7 @@ function track(values, model, Y, [low, high], width) {
   const step = baseWidth();
   const group = svg("g", { class: "track", "data-model": MODELS[model] },
     svg("text", { x: tracks.left, y: Y(high) - 5, class: "track-name" }, TWO ? `${"AB"[model]}: ${MODELS[model]}` : MODELS[model]));
-  for (const t of ticks(low, high, 3)) group.append(svg("line", { x1: tracks.left, x2: width - tracks.right, y1: Y(t), y2: Y(t), class: t === 0 ? "zero" : "grid" }), svg("text", { x: tracks.left - 5, y: Y(t) + 4, "text-anchor": "end" }, minus(String(t))));
+  for (const t of ticks(low, high)) group.append(svg("line", { x1: tracks.left, x2: width - tracks.right, y1: Y(t), y2: Y(t), class: t === 0 ? "zero" : "grid" }), svg("text", { x: tracks.left - 5, y: Y(t) + 4, "text-anchor": "end" }, minus(String(t))));
   for (let position = view.start; position < view.end; position++) {
     const i = position - region.start;
     const [base, score] = [region.sequence[i], values[i]];

@@ -77,11 +77,9 @@ class SiteTable:
         self._hits = comparison.hits
         self._places = _Places.of(comparison.hits)
         self._numbers = {motif: number for number, motif in enumerate(self._places.motifs)}
-        columns = [self._hits[comparison.column(comparison.a)].to_numpy(np.float64, na_value=np.nan)]
-        if comparison.b is not None:
-            columns.append(self._hits[comparison.column(comparison.b)].to_numpy(np.float64, na_value=np.nan))
-            columns.append(columns[0] - columns[1])
-        self._values = [_Values.of(column[self._places.order]) for column in columns]
+        self._values = [
+            _Values.of(column[self._places.order]) for column in site_scores(self._hits, comparison)
+        ]
 
     def of(self, motif: str) -> MotifSites:
         """Return what the page shows of a motif, which must have a site."""
@@ -92,14 +90,16 @@ class SiteTable:
         order = own[np.argsort(key, kind="stable")][: int((~np.isnan(key)).sum())]  # NaN is last
         return MotifSites(quantiles, self._first(order[::-1]), self._first(order))
 
-    def scores(self, sites: pd.DataFrame, comparison: Comparison) -> list[list[Any]]:
-        """Scores of rows of the hits by A (and by B)."""
-        models = [comparison.a] if comparison.b is None else [comparison.a, comparison.b]
-        return [[number(value) for value in sites[comparison.column(model)]] for model in models]
-
     def _first(self, order: NDArray[np.int64]) -> pd.DataFrame:
         rows = self._hits.iloc[self._places.order[order[: BEST * _DEPTH]]]
         return rows.drop_duplicates(["chrom", "start", "end"]).head(BEST)
+
+
+def site_scores(hits: pd.DataFrame, comparison: Comparison) -> list[NDArray[np.float64]]:
+    """Scores of sites by A, or by A, by B and their difference; NaN where there is none."""
+    models = [comparison.a] if comparison.b is None else [comparison.a, comparison.b]
+    scores = [hits[comparison.column(model)].to_numpy(np.float64, na_value=np.nan) for model in models]
+    return scores if comparison.b is None else [*scores, scores[0] - scores[1]]
 
 
 def number(value: Any, digits: int = 3) -> float | None:

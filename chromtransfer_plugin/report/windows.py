@@ -82,19 +82,22 @@ def describe_windows(
     scores = [store.scores(model, rows) for model in models]
     sets = store.regions["set"].to_numpy()[rows]
     regions = comparison.regions.iloc[numbers]
+    places = zip(
+        regions["chrom"].astype(str), regions["start"].tolist(), regions["end"].tolist(), strict=True
+    )
     sites = _sites(comparison, numbers)
     described = []
-    for i, region in enumerate(regions.itertuples(index=False)):
+    for i, (chrom, first, last) in enumerate(places):
         packed = [quantise(of_model[i]) for of_model in scores]
         flat: list[int] = []
         for motif, start, end, strand in sites.get(int(numbers[i]), ()):
             number = motif_numbers.setdefault(motif, len(motif_numbers))
-            flat += [number, start - int(region.start), end - int(region.start), strand]
+            flat += [number, start - first, end - first, strand]
         described.append(
             {
-                "chrom": str(region.chrom),
-                "start": int(region.start),
-                "end": int(region.end),
+                "chrom": chrom,
+                "start": first,
+                "end": last,
                 "set": str(sets[i]),
                 "place": int(place[numbers[i]]),
                 "totals": [float(f"{total:.3g}") for total in totals[numbers[i]]],
