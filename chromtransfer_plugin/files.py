@@ -172,6 +172,13 @@ def packaged_folder(name: str) -> Path | None:
     return next((path for path in (package / name, package.parent / name) if path.is_dir()), None)
 
 
+def require_parent(path: Path) -> None:
+    """Raise if the folder that ``path`` is to be written in is not there."""
+    parent = path.expanduser().absolute().parent
+    if not parent.is_dir():
+        raise ChromTransferError(f"{path}: there is no folder {parent}. Make it first: mkdir -p '{parent}'.")
+
+
 def make_folder(folder: Path) -> None:
     """Create a folder and its parents, or say plainly why that is impossible."""
     try:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from chromtransfer_plugin.attribution.store import AttributionStore
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.files import atomic_folder
+from chromtransfer_plugin.files import atomic_folder, require_parent
 from chromtransfer_plugin.motifs.comparison import Comparison
 from chromtransfer_plugin.motifs.enrichment import FDR, MIN_HITS, enrichment, focus_motifs, write_table
 from chromtransfer_plugin.motifs.hits import P_THRESHOLD, How
@@ -244,8 +244,7 @@ def check_folder(folder: Path) -> None:
         raise ChromTransferError(f"{folder}: is no folder, expected the name of a folder to write.")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / RECORD).is_file():
         raise ChromTransferError(f"{folder}: holds other files; name a new or empty folder.")
-    if not folder.absolute().parent.is_dir():
-        raise ChromTransferError(f"{folder}: there is no folder {folder.absolute().parent}.")
+    require_parent(folder)
 
 
 def _run_record(comparison: Comparison) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from chromtransfer_plugin.attribution.store import AttributionStore
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.files import atomic_path
+from chromtransfer_plugin.files import atomic_path, require_parent
 from chromtransfer_plugin.motifs.hits import P_THRESHOLD, How, scan_hits, score_hits, unreachable
 from chromtransfer_plugin.motifs.matrices import Matrices, read_motifs
 from chromtransfer_plugin.motifs.track import read_jaspar_bigbed
@@ -215,14 +215,21 @@ def write_sites(hits: pd.DataFrame, path: str | Path) -> Path:
     ChromTransferError
         If the name ends in something else, or the file cannot be written.
     """
-    path = Path(path)
-    if not path.name.endswith((".parquet", ".tsv", ".tsv.gz")):
-        raise ChromTransferError(f"{path}: expected a name that ends in .parquet, .tsv or .tsv.gz.")
+    path = check_sites_path(path)
     with atomic_path(path) as temporary:
         if path.suffix == ".parquet":
             hits.to_parquet(temporary, index=False)
         else:
             hits.to_csv(temporary, sep="\t", index=False, na_rep="NA")
+    return path
+
+
+def check_sites_path(path: str | Path) -> Path:
+    """Raise if :func:`write_sites` could not write there."""
+    path = Path(path)
+    if not path.name.endswith((".parquet", ".tsv", ".tsv.gz")):
+        raise ChromTransferError(f"{path}: expected a name that ends in .parquet, .tsv or .tsv.gz.")
+    require_parent(path)
     return path
 
 

@@ -121,8 +121,8 @@ def _check_contigs(
     for name, bases in contigs.items():
         if expected.get(name, bases) != bases:
             raise ChromTransferError(
-                f"{path}: its {name} has {bases} bp, but that of the genome of the regions {expected[name]}: the track is of "
-                "another assembly."
+                f"{path}: its {name} has {bases} bp, but that of the genome of the regions {expected[name]}: the track is "
+                "of another assembly."
             )
     length = regions["chrom"].astype(str).map(dict(contigs)).astype(float)
     wrong = (~(regions["end"] <= length) | (regions["start"] < 0)).to_numpy()
