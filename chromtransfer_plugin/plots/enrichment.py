@@ -141,12 +141,13 @@ def plot_ranks(
         ax.set(xlim=(0, 1), ylim=(-1, 1))
         say(ax, "no significant motif")
         return
-    # equal D share a rank; drawn beside each other, as labels would be
-    x = np.arange(1, len(ranked) + 1)
+    x = ranked[f"{name}.rank"].to_numpy(np.float64)
     y = ranked[f"{name}.D"].to_numpy(np.float64)
     names = list(short_names(ranked["motif"]).values())
     ax.axhline(0, color="0.75", linewidth=0.8)
     ax.scatter(x, y, s=9, color=LINES[0][0], linewidths=0, zorder=3)
+    if labelled < 1:
+        return
     low = np.arange(min(labelled, (len(x) + 1) // 2))
     high = np.arange(max(len(x) - labelled, len(low)), len(x))
     ax.scatter(x[low], y[low], s=22, marker="v", color=LINES[1][0], linewidths=0, zorder=4)
@@ -169,7 +170,7 @@ def _frame(ax: Axes, x: NDArray[np.float64], y: NDArray[np.float64], a: str, b: 
 
 def _label_ends(
     ax: Axes,
-    x: NDArray[np.int64],
+    x: NDArray[np.float64],
     y: NDArray[np.float64],
     low: NDArray[np.int64],
     high: NDArray[np.int64],
@@ -180,11 +181,12 @@ def _label_ends(
     The y axis is widened until both columns fit beside the curve.
     """
     gap, height = _LABEL * 1.3, ax.bbox.height * 72 / ax.figure.dpi
-    width = x[-1] - x[0] + 1
-    ax.set_xlim(x[0] - 0.04 * width, x[-1] + 0.04 * width)
+    width = len(x)
+    beside = max(0.04 * width, 0.5)
+    ax.set_xlim(1 - beside, width + beside)
     span = float(y[-1] - y[0]) or 0.1
     # The further from the end of the curve, the more room, but also the longer the lines.
-    for margin, share in product(range(10, max(11, int(0.4 * height)), 6), (0.07, 0.12, 0.17, 0.22)):
+    for margin, share in product(range(10, max(11, int(0.48 * height)), 6), (0.07, 0.12, 0.17, 0.22)):
         columns = x[low[-1]] + share * width, x[high[0] if len(high) else -1] - share * width
         unit = span / max(height - 2.0 * margin, 1.0)  # data per point
         # Below (above) this place of the curve is below (above) all the rest; nearly level lines cross few points.
