@@ -6,7 +6,10 @@ function showMotif(motif, jump) {
   drawTable();
   drawScatter();
   drawDetail(motif);
-  if (jump) byId("motif-detail").scrollIntoView({ block: "nearest" });
+  if (jump) {
+    byId("motif-detail").focus({ preventScroll: true }); // the link that was followed is drawn anew
+    byId("motif-detail").scrollIntoView({ block: "nearest" });
+  }
 }
 
 function drawDetail(motif) {

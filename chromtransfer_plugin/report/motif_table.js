@@ -87,8 +87,14 @@ function drawTable() {
         "data-key": column.key,
       }, column.text(motif)))));
   byId("motif-table").replaceChildren(head, el("tbody", null, ...rows));
-  const turn = (text, by, possible) =>
-    el("button", { type: "button", disabled: !possible, onclick: () => { table.page += by; drawTable(); } }, text);
+  const turn = (text, by, possible) => {
+    const act = () => {
+      table.page += by;
+      drawTable();
+      document.querySelector(`#motif-pages button[data-by="${by}"]`).focus();
+    };
+    return el("button", { type: "button", "data-by": by, disabled: !possible, onclick: act }, text);
+  };
   byId("motif-pages").replaceChildren(
     turn("Previous", -1, table.page > 0),
     el("span", null, listed.length ? `${first + 1}–${Math.min(first + table.size, listed.length)} of ${listed.length} motifs` : "No motif matches."),
@@ -173,7 +179,7 @@ function scatterLabels(found, searching) {
   const labels = [];
   for (const p of wanted) {
     const text = shortName(p.motif.name);
-    const size = text.length * 6.4;
+    const size = text.length * 7;
     const x = p.px + 8 + size < plot.width ? p.px + 8 : p.px - 8 - size;
     const box = [x - 3, p.py - 7, x + size + 3, p.py + 7];
     if (labels.length === 16 || boxes.some((o) => o[0] < box[2] && box[0] < o[2] && o[1] < box[3] && box[1] < o[3])) continue;

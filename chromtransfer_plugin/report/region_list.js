@@ -22,6 +22,7 @@ function buildRegionList() {
     el("option", { value: "top" }, `top ${whole(DATA.top)} of ${whole(DATA.of)} by ${CRITERION}`),
     extra > 0 ? el("option", { value: "all" }, `these and ${whole(extra)} with a motif's extreme sites`) : null);
   byId("region-list").append(
+    el("button", { type: "button", class: "skip", onclick: () => byId("tracks").focus() }, "Skip the list of windows"),
     el("div", { class: "controls" }, el("label", null, "Windows: ", which), el("label", null, "Sort by: ", order)),
     el("div", { class: "scroll windows", tabindex: "0", role: "region", "aria-label": "List of windows" }, el("table", { id: "region-table" })));
 }
@@ -36,7 +37,7 @@ function drawRegionList() {
     el("thead", null, el("tr", null, ...heads.map((text, i) => el("th", { scope: "col", class: i > 1 ? "number" : null }, text)))), el("tbody", null, ...rows));
 }
 
-function showRegion(region, start, end, site) {
+function showRegion(region, start, end, site, jump) {
   const changed = region !== view.region;
   Object.assign(view, { region, site: site || null });
   if (region && region.place > DATA.top && !view.all) {
@@ -51,6 +52,12 @@ function showRegion(region, start, end, site) {
     if (row) box.scrollTop = row.offsetTop - box.clientHeight / 2;
   }
   drawRegion();
+  if (jump) byId("tracks").focus({ preventScroll: true }); // the link that was followed is drawn anew
+}
+function neighbour(by) {
+  const listed = listedRegions();
+  const at = listed.indexOf(view.region);
+  return at >= 0 ? listed[at + by] : undefined;
 }
 
 // Keep the view inside the window and not narrower than 10 bases; the address then leads back to it.

@@ -38,10 +38,8 @@ function drawRegion() {
     return;
   }
   const text = placeText(region.chrom, region.start, region.end);
-  const listed = listedRegions();
-  const at = listed.indexOf(region);
   const button = (name, label, act) => el("button", { type: "button", onclick: act, "aria-label": label, title: label }, name);
-  const step = (name, other) => (at >= 0 && listed[other] ? el("a", { class: "button", href: regionLink(listed[other]) }, name) : null);
+  const step = (name, by) => (neighbour(by) ? el("a", { class: "button", href: regionLink(neighbour(by)) }, name) : null);
   const go = el("input", { id: "go-to", placeholder: "chr1:100-700", autocomplete: "off", size: 24, "aria-label": "Go to chrom:start-end" });
   const shown = el("select", { id: "shown-sites", onchange: (event) => { view.shown = event.target.value; drawTracks(); } },
     ...[["focus", "motifs in focus"], ["significant", "significant motifs"], ["all", "all motifs"]].map(([value, name]) => el("option", { value }, name)));
@@ -54,7 +52,7 @@ function drawRegion() {
   };
   byId("region-view").replaceChildren(
     el("div", { class: "controls" }, el("h2", { id: "region-place" }, text), button("Copy", `Copy ${text}`, copy),
-      browserLink(region.chrom, region.start, region.end), step("Previous", at - 1), step("Next", at + 1)),
+      browserLink(region.chrom, region.start, region.end), step("Previous", -1), step("Next", 1)),
     el("p", { class: "note" }, `Set ${region.set}. Number ${whole(region.place)} of ${whole(DATA.of)} windows by ${CRITERION}, ${significant(region.totals[LAST])}.`),
     el("div", { class: "controls" },
       button("−", "Zoom out", () => zoom(2)), button("+", "Zoom in", () => zoom(0.5)),
@@ -63,11 +61,12 @@ function drawRegion() {
       el("label", null, "Sites of: ", shown),
       el("form", { onsubmit: (event) => { event.preventDefault(); goTo(go.value); } }, go, el("button", { type: "submit" }, "Go"))),
     el("p", { class: "note", id: "shown-part" }),
-    svg("svg", { id: "tracks", tabindex: "0", role: "img", "aria-describedby": "tracks-help" }),
+    svg("svg", { id: "tracks", tabindex: "0", role: "group", "aria-describedby": "tracks-help" }),
     el("p", { class: "note", id: "tracks-help" },
-      "Wheel or +/−: zoom. Drag or arrow keys: move. 0: whole window. Letters appear when a base is wide enough. ",
+      "Wheel or +/−: zoom. Drag or arrow keys: move. 0: whole window. n, p: next, previous window. Letters appear when a base is wide enough. ",
       `Letters below the line lower the model's output${DATA.how === "min" ? " when mutated: these are the important bases" : ""}. `,
-      "Positions are 0-based. Boxes are motif sites; ", el("b", null, "❯"), " or ", el("b", null, "❮"), " is their strand."));
+      "Positions are 0-based. Boxes are motif sites; ", el("b", null, "❯"), " or ", el("b", null, "❮"), " is their strand.",
+      TWO ? " Blue: A reads the motif more than B; vermilion: B does; white: not significant." : " White: not significant."));
   const image = byId("tracks");
   image.addEventListener("wheel", wheel, { passive: false });
   image.addEventListener("pointerdown", (event) => { tracks.drag = { x: event.clientX, start: view.start, end: view.end }; });
@@ -91,7 +90,8 @@ function wheel(event) {
   zoom(out ? 1.25 : 0.8, basePosition(event));
 }
 function keys(event) {
-  const act = { ArrowLeft: () => pan(-0.2), ArrowRight: () => pan(0.2), "+": () => zoom(0.5), "=": () => zoom(0.5), "-": () => zoom(2), 0: () => setView(view.region.start, view.region.end) }[event.key];
+  const follow = (by) => { if (neighbour(by)) location.hash = regionLink(neighbour(by)); };
+  const act = { ArrowLeft: () => pan(-0.2), ArrowRight: () => pan(0.2), "+": () => zoom(0.5), "=": () => zoom(0.5), "-": () => zoom(2), 0: () => setView(view.region.start, view.region.end), n: () => follow(1), p: () => follow(-1) }[event.key];
   if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
   event.preventDefault();
   act();

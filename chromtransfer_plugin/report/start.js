@@ -42,7 +42,7 @@ function follow(first) {
     const place = parsePlace(wanted.get("region"));
     const part = /^(\d+)-(\d+)$/.exec(wanted.get("view") || "");
     const region = place && windowAt(...place);
-    if (region) showRegion(region, ...(part ? [Number(part[1]), Number(part[2])] : [undefined, undefined]), wanted.get("site"));
+    if (region) showRegion(region, ...(part ? [Number(part[1]), Number(part[2])] : [undefined, undefined]), wanted.get("site"), !first);
     else {
       say(`No window on this page holds a base of “${wanted.get("region")}”. The page shows ${whole(DATA.regions.length)} of the ${whole(DATA.of)} windows.`);
       drawRegion();
@@ -54,6 +54,7 @@ function follow(first) {
   } else showTab(wanted.has("about") ? "about" : "motifs");
 }
 
+document.body.classList.toggle("one-model", !TWO);
 byId("summary").textContent = `${DATA.facts.slice(0, 3).map(([, text]) => text).join(" · ")}.`;
 buildTable();
 buildScatter();
