@@ -140,6 +140,9 @@ def test_scores_that_are_not_finite(tmp_path, signals):
     codes, scores = signals
     broken = scores.copy()
     broken[7, 0, 3] = np.nan
-    with write_codes(tmp_path / "s", codes, broken) as store:
-        with pytest.raises(ChromTransferError, match="row 7 has a score of 'm' that is not finite"):
-            find_seqlets(store, "m")
+    message = "row 7 has a score of 'm' that is not finite"
+    with (
+        write_codes(tmp_path / "s", codes, broken) as store,
+        pytest.raises(ChromTransferError, match=message),
+    ):
+        find_seqlets(store, "m")

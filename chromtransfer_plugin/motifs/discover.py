@@ -21,6 +21,7 @@ from chromtransfer_plugin.motifs.matrices import Matrices, read_motifs
 from chromtransfer_plugin.motifs.patterns import (
     MAX_SEQLETS,
     Pattern,
+    clustered_part,
     discover_patterns,
     pattern_seqlets,
     require_modisco,
@@ -153,8 +154,9 @@ def discover_motifs(
     with AttributionStore(store) as opened:
         names = list(dict.fromkeys(models)) or opened.models
         wanted = {name: _sets_of(opened, name, sets, own_sets) for name in names}
-        if not seqlets_only and not opened.has_hypothetical:
-            opened.hypothetical(names[0], slice(0, 0))  # raises, and says what to do
+        if not seqlets_only:
+            clustered_part(opened, window, max_seqlets)
+            opened.hypothetical(names[0], slice(0, 0))  # raises if there are none
         with atomic_folder(target) as folder:
             found = []
             for name in names:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.friendly import ChromTransferWarning
+from chromtransfer_plugin.motifs.threads import torch_threads_kept
 from chromtransfer_plugin.onehot import one_hot
 
 How = Literal["max", "min"]
@@ -165,18 +165,6 @@ def _unreachable(matrices: Mapping[str, NDArray[np.int64]], threshold: float) ->
     return [name for name, p in best.items() if p > threshold]
 
 
-@contextlib.contextmanager
-def _torch_threads_kept() -> Iterator[None]:
-    """Run numba's parallel loops, which set the number of OpenMP threads, and with it torch's, for the whole process."""
-    import torch
-
-    threads = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def _fimo(
     codes: NDArray[np.uint8], matrices: Mapping[str, NDArray[np.int64]], threshold: float
 ) -> pd.DataFrame:
@@ -195,7 +183,7 @@ def _fimo(
         bins = matrix - matrix.min(axis=1, keepdims=True) + _MARGIN / len(matrix)
         probabilities[name] = (2.0 ** (bins * BIN) / 4 - PSEUDOCOUNT).T
     # memelite keeps P < threshold; the margin is far below the distance of two P-values of a motif
-    with _torch_threads_kept():
+    with torch_threads_kept():
         tables = fimo(
             probabilities,
             one_hot(codes, dtype=np.int8),

@@ -96,12 +96,8 @@ def discover_patterns(
         If modisco-lite is not installed, the store holds no hypothetical scores, or there is too little to cluster.
     """
     modisco, save = require_modisco()
-    if isinstance(max_seqlets, bool) or max_seqlets <= MIN_SEQLETS:
-        raise ChromTransferError(
-            f"max_seqlets={max_seqlets!r}: expected more than {MIN_SEQLETS}; fewer are never clustered."
-        )
     rows = store.rows(sets)
-    first, last = _centre(store.window, window)
+    first, last = clustered_part(store, window, max_seqlets)
     what = f"{store.path}: '{model}', {len(rows)} windows"
     # modisco-lite wants (N, L, 4) float32, contiguous
     hypothetical = _channels_last(store.hypothetical(model, rows)[:, :, first:last])
@@ -156,14 +152,19 @@ def require_modisco() -> tuple[Any, Any]:
     return TFMoDISco, save_hdf5
 
 
-def _centre(length: int, window: int | None) -> tuple[int, int]:
-    if window is None:
-        return 0, length
-    if isinstance(window, bool) or not MIN_WINDOW <= window <= length:
+def clustered_part(store: AttributionStore, window: int | None, max_seqlets: int) -> tuple[int, int]:
+    """First and end base of the part of each window that is used; raise for unusable options of discover_patterns."""
+    if isinstance(max_seqlets, bool) or max_seqlets <= MIN_SEQLETS:
         raise ChromTransferError(
-            f"window={window!r}: expected {MIN_WINDOW} to {length} bp, the store's window."
+            f"max_seqlets={max_seqlets!r}: expected more than {MIN_SEQLETS}; fewer are never clustered."
         )
-    first = (length - window) // 2
+    if window is None:
+        return 0, store.window
+    if isinstance(window, bool) or not MIN_WINDOW <= window <= store.window:
+        raise ChromTransferError(
+            f"window={window!r}: expected {MIN_WINDOW} to {store.window} bp, the store's window."
+        )
+    first = (store.window - window) // 2
     return first, first + window
 
 
