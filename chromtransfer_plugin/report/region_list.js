@@ -1,6 +1,6 @@
 // The list of windows, the go-to box, and which window and which part of it is shown.
 const CRITERION = TWO ? "sum of |A − B|" : `sum of |${MODELS[0]}|`;
-const view = { region: null, start: 0, end: 0, site: null, shown: HAS_SIGNIFICANT ? "significant" : "all", order: "place", all: false };
+const view = { region: null, start: 0, end: 0, site: null, shown: HAS_SIGNIFICANT ? "significant" : "all", order: "place", all: false, drawing: false };
 const ORDERS = {
   place: [CRITERION, (a, b) => a.place - b.place],
   ...(TWO ? {
@@ -69,7 +69,10 @@ function setView(start, end, redraw = true) {
   view.end = view.start + width;
   if (redraw) {
     history.replaceState(null, "", regionLink(region, view.start, view.end, view.site || undefined));
-    requestAnimationFrame(drawTracks);
+    if (!view.drawing) {
+      view.drawing = true; // many events of one frame need one drawing
+      requestAnimationFrame(() => { view.drawing = false; drawTracks(); });
+    }
   }
 }
 function zoom(factor, at = (view.start + view.end) / 2) {
