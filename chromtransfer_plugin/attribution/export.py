@@ -20,7 +20,6 @@ from chromtransfer_plugin.files import atomic_path, make_folder, open_output
 from chromtransfer_plugin.onehot import one_hot
 from chromtransfer_plugin.prediction.bigwig import Interval, write_bigwig
 from chromtransfer_plugin.prediction.plan import check_targets
-from chromtransfer_plugin.regions import region_ids
 
 Format = Literal["text", "bigwig", "bedgraph", "npz"]
 SUFFIXES = {"gradient-x-input": "grad-x-input"}  # the original's; other methods go by their name
@@ -164,20 +163,12 @@ def _safe(name: str) -> str:
     return name.replace("/", "_")
 
 
-def headers_of(store: AttributionStore, rows: NDArray[np.int64]) -> list[str]:
-    """Give ``chrom:start-end`` of windows of a genome, and of sequences of a FASTA their name."""
-    table = store.regions.iloc[rows]
-    if store.facts["genome"] is None:
-        return table["name"].tolist()
-    return region_ids(table).tolist()
-
-
 def _write_text(job: _Job, path: Path, decimals: int) -> None:
     with contextlib.ExitStack() as stack:
         out = open_output(stack, path)
         for part in job.parts():
             codes, scores = job.store.codes(part), job.store.scores(job.model, part)
-            out.write(window_lines(headers_of(job.store, part), codes, scores, decimals))
+            out.write(window_lines(job.store.window_names(part), codes, scores, decimals))
 
 
 def _intervals(job: _Job) -> Iterator[Interval]:

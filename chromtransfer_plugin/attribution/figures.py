@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chromtransfer_plugin.attribution.export import headers_of
 from chromtransfer_plugin.attribution.show import find_windows
 from chromtransfer_plugin.attribution.store import AttributionStore
 from chromtransfer_plugin.attribution.tracks import mean_over
@@ -112,7 +111,7 @@ def _plot_top(
         raise ChromTransferError(f"--top {top}: expected a number of windows of at least 1.")
     _check_length("--top", store.window)
     rows = store.rows(sets or None)[:top]
-    names = headers_of(store, rows)
+    names = store.window_names(rows)
     files = _file_names(folder, names)
     make_folder(folder)
     for row, name, path in zip(rows, names, files, strict=True):

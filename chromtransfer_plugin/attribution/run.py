@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import chromtransfer_plugin
 from chromtransfer_plugin.attribution.methods import Settings, attribute_codes, parse_settings
 from chromtransfer_plugin.attribution.show import TABLE_COLUMNS
-from chromtransfer_plugin.attribution.store import Piece, check_target, write_store
+from chromtransfer_plugin.attribution.store import Piece, check_target, window_names, write_store
 from chromtransfer_plugin.attribution.window_sets import Survey, Width, WindowSets, parse_sets
 from chromtransfer_plugin.constants import WINDOW
 from chromtransfer_plugin.errors import ChromTransferError
@@ -321,28 +321,20 @@ class _Run:
 
     def _attributed(self, column: Column, codes: NDArray[np.uint8], first: int) -> NDArray[np.float32]:
         """Numbers of some windows, (n, L) or (n, 5 L): scores, then those of all bases."""
-        scores, hypothetical = attribute_codes(
-            column.model.network,
-            codes,
-            self._settings,
-            target=column.target,
-            activation=column.model.card.activation,
-            hypothetical=self._hypothetical,
-        )
-        parts = [scores]
-        if self._hypothetical:
-            assert hypothetical is not None  # asked for
-            parts.append(hypothetical.reshape(len(codes), -1))
-        numbers = np.concatenate(parts, axis=1)
-        wrong = np.flatnonzero(~np.isfinite(numbers).all(axis=1))
-        if wrong.size:
-            row = self._survey.regions.iloc[first + int(wrong[0])]
-            place = row["name"] if row.isna()["start"] else f"{row['chrom']}:{row['start']}-{row['end']}"
-            raise ChromTransferError(
-                f"'{column.name}': the scores of {place} are not finite, as if the model's weights were not. Check or "
-                "replace the model."
+        try:
+            scores, hypothetical = attribute_codes(
+                column.model.network,
+                codes,
+                self._settings,
+                target=column.target,
+                activation=column.model.card.activation,
+                hypothetical=self._hypothetical,
             )
-        return numbers
+        except ChromTransferError as error:
+            where = window_names(self._survey.regions.iloc[[first]], self._windows.genome is not None)[0]
+            raise ChromTransferError(f"'{column.name}', windows from {where} on: {error}") from error
+        parts = [scores, *([] if hypothetical is None else [hypothetical.reshape(len(codes), -1)])]
+        return np.concatenate(parts, axis=1)
 
     def _write(self, partial: Partial) -> None:
         from tqdm import tqdm

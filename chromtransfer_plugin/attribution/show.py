@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from chromtransfer_plugin.attribution.export import headers_of
 from chromtransfer_plugin.attribution.store import AttributionStore
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.files import open_output
@@ -166,7 +165,7 @@ def _base_tables(store: AttributionStore, found: Found, models: Sequence[str]) -
         table = pd.DataFrame(
             {
                 "set": regions["set"].astype(str).to_numpy()[window],
-                "window": np.array(headers_of(store, rows), dtype=object)[window],
+                "window": np.array(store.window_names(rows), dtype=object)[window],
                 "chrom": regions["chrom"].astype(object).fillna("").to_numpy()[window],
                 "start": at,
                 "end": at + 1,

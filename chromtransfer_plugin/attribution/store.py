@@ -22,10 +22,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from chromtransfer_plugin.attribution.arrays import Output, create_array, picked
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.files import atomic_folder
 from chromtransfer_plugin.onehot import ALPHABET
-from chromtransfer_plugin.regions import parse_region
+from chromtransfer_plugin.regions import parse_region, region_ids
 
 if TYPE_CHECKING:
     import h5py
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 FORMAT = 1
 FACTS, REGIONS, ARRAYS = "store.json", "regions.parquet", "attributions.h5"
 REGION_COLUMNS = ("set", "chrom", "start", "end", "name", "label")
-_CHUNK_BASES = 38_400  # 64 windows of 600 bp, 150 kB
-_READ_CHUNKS = 4
 
 Rows = slice | Sequence[int] | NDArray[np.int64] | None
 
@@ -259,6 +258,10 @@ class AttributionStore:
             )
         return table.astype({"chrom": str, "start": np.int64, "end": np.int64})
 
+    def window_names(self, rows: NDArray[np.int64]) -> list[str]:
+        """What each window is called: ``chrom:start-end``, or the name of its record in a FASTA."""
+        return window_names(self.regions.iloc[rows], self.facts["genome"] is not None)
+
     def require_same_genome(self, identity: str, other: str | Path) -> None:
         """Raise if the windows were cut from another genome than ``other``, whose identity is given."""
         genome = self.facts["genome"]
@@ -282,21 +285,14 @@ class AttributionStore:
         wanted = wanted.astype(np.int64)
         with _readable(self.path):
             if (np.diff(wanted) > 0).all():
-                return _picked(data, wanted)
+                return picked(data, wanted)
             distinct, inverse = np.unique(wanted, return_inverse=True)
-            return _picked(data, distinct)[inverse]
+            return picked(data, distinct)[inverse]
 
 
-def _picked(data: h5py.Dataset, rows: NDArray[np.int64]) -> NDArray[Any]:
-    """Rows given in ascending order; read some chunks at a time, because h5py's own choice of many rows is slow."""
-    out = np.empty((len(rows), *data.shape[1:]), data.dtype)
-    block = rows // (_READ_CHUNKS * data.chunks[0])
-    ends = np.flatnonzero(np.diff(block)) + 1
-    for first, last in zip([0, *ends], [*ends, len(rows)], strict=True):
-        if first < last:
-            part = rows[first:last]
-            out[first:last] = data[part[0] : part[-1] + 1][part - part[0]]
-    return out
+def window_names(regions: pd.DataFrame, of_genome: bool) -> list[str]:
+    """What windows are called, of a table with ``REGION_COLUMNS``; see :meth:`AttributionStore.window_names`."""
+    return region_ids(regions).tolist() if of_genome else regions["name"].tolist()
 
 
 @contextmanager
@@ -348,13 +344,13 @@ def write_store(
         table = regions[list(REGION_COLUMNS)].reset_index(drop=True)
         table = table.astype({"set": "category", "chrom": "category", "start": "Int64", "end": "Int64"})
         table.to_parquet(folder / REGIONS, index=False)
-        with h5py.File(folder / ARRAYS, "w") as out:
-            arrays = {"codes": _create(out, "codes", (n, window), np.uint8)}
+        with Output(folder / ARRAYS) as file, h5py.File(file, "w") as out:
+            arrays = {"codes": create_array(out, "codes", (n, window), np.uint8)}
             for number in range(models):
-                arrays[f"scores/{number}"] = _create(out, f"scores/{number}", (n, window), np.float32)
+                arrays[f"scores/{number}"] = create_array(out, f"scores/{number}", (n, window), np.float32)
                 if facts["hypothetical"]:
                     shape = (n, len(ALPHABET), window)
-                    arrays[f"hypothetical/{number}"] = _create(
+                    arrays[f"hypothetical/{number}"] = create_array(
                         out, f"hypothetical/{number}", shape, np.float32
                     )
             first = 0
@@ -367,8 +363,10 @@ def write_store(
                     arrays[f"scores/{number}"][first:last] = piece.scores[:, number]
                     if piece.hypothetical is not None:
                         arrays[f"hypothetical/{number}"][first:last] = piece.hypothetical[:, number]
+                file.check()
                 done(last - first)
                 first = last
+        file.check()  # closing writes, too
         if first != n:
             raise ChromTransferError(f"{target}: {first} of the {n} windows of the table were given.")
         (folder / FACTS).write_text(json.dumps({"format": FORMAT, **facts}, indent=2) + "\n")
@@ -382,13 +380,6 @@ def check_target(path: Path) -> None:
         raise ChromTransferError(f"{path}: holds other files; name a new or empty folder.")
     if not path.absolute().parent.is_dir():
         raise ChromTransferError(f"{path}: there is no folder {path.absolute().parent}.")
-
-
-def _create(out: h5py.File, name: str, shape: tuple[int, ...], kind: type[np.generic]) -> h5py.Dataset:
-    chunks = (max(1, min(_CHUNK_BASES // shape[-1], shape[0])), *shape[1:])
-    return out.create_dataset(
-        name, shape, kind, chunks=chunks, compression="gzip", compression_opts=1, shuffle=True
-    )
 
 
 def _read_facts(path: Path) -> dict[str, Any]:
