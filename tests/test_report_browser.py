@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from report_cases import HOSTILE, SET, WINDOWS, make_comparison
 
 from chromtransfer_plugin.motifs.comparison import Comparison
 from chromtransfer_plugin.onehot import decode
+from chromtransfer_plugin.plots.style import BASES
 from chromtransfer_plugin.report import write_report
 
 pytest.importorskip("selenium", reason="selenium is not installed (pip install 'chromtransfer-plugin[dev]')")
@@ -87,10 +89,21 @@ def one(browser, selector: str):
 
 
 def texts(browser, selector: str) -> list[str]:
-    return [element.text for element in find(browser, selector)]
+    """What is shown; in one call, because each call to a browser costs milliseconds."""
+    script = (
+        "return [...document.querySelectorAll(arguments[0])].map((one) => one.innerText ?? one.textContent)"
+    )
+    return browser.execute_script(script, selector)
 
 
-def wait_for(condition, seconds: float = 5) -> None:
+def attributes(browser, selector: str, name: str) -> list[str | None]:
+    script = (
+        "return [...document.querySelectorAll(arguments[0])].map((one) => one.getAttribute(arguments[1]))"
+    )
+    return browser.execute_script(script, selector, name)
+
+
+def wait_for(condition, seconds: float = 20) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "the page did not react"
@@ -138,7 +151,7 @@ def test_search_narrows_the_table_and_marks_the_plot(show) -> None:
     search = one(browser, "#motif-search")
     search.send_keys("HI")
     assert names(browser) == ["high"]
-    assert [c.get_attribute("data-motif") for c in find(browser, "circle.found")] == ["high"]
+    assert attributes(browser, "circle.found", "data-motif") == ["high"]
     search.send_keys("zz")
     assert names(browser) == []
     assert texts(browser, "#motif-pages span") == ["No motif matches."]
@@ -181,15 +194,13 @@ def test_a_click_on_a_point_shows_its_motif(show) -> None:
 def test_logo_has_the_information_of_the_matrix(show) -> None:
     """Row 2 says nothing; row 3 is one bit, C and G alike."""
     browser = show("#motif=high")
-    paths = find(browser, "#motif-detail .big-logo path")
+    letters = "#motif-detail .big-logo path"
     heights = {}
-    for path in paths:
-        at, scale = path.get_attribute("transform").split(" scale(")
-        heights[(float(at.split("(")[1].split()[0]) // 10, path.get_attribute("fill"))] = float(
-            scale.rstrip(")").split()[1]
-        )
-    from chromtransfer_plugin.plots.style import BASES
-
+    for transform, colour in zip(
+        attributes(browser, letters, "transform"), attributes(browser, letters, "fill"), strict=True
+    ):
+        x, _, _, height = (float(part) for part in re.findall(r"[\d.]+", transform))
+        heights[(x // 10, colour)] = height
     bits = 2 + 0.97 * np.log2(0.97) + 3 * 0.01 * np.log2(0.01)
     assert heights[(0, BASES["A"])] * 100 == pytest.approx(20 * bits * 0.97, abs=0.02)
     assert heights[(2, BASES["C"])] * 100 == pytest.approx(10, abs=0.02)
@@ -203,12 +214,15 @@ def test_letters_are_the_sequence(show, comparison: Comparison, whole: Path) -> 
     scores = [comparison.store.scores(name, [5])[0] for name in ("A&B", "second")]
     sequence = decode(comparison.store.codes([5])[0])
     for model, name in enumerate(("A&B", "second")):
-        marks = find(browser, f'g.track[data-model="{name}"] [data-base]')
+        marks = f'g.track[data-model="{name}"] [data-base]'
         known = [i for i in range(40) if not np.isnan(scores[model][i])]
-        assert [int(m.get_attribute("data-position")) - 6000 for m in marks] == known
-        assert "".join(m.get_attribute("data-base") for m in marks) == "".join(sequence[i] for i in known)
-        assert [m.tag_name for m in marks] == ["rect" if sequence[i] == "N" else "path" for i in known]
-        below = [m.get_attribute("class") == "negative" for m in marks]
+        assert attributes(browser, marks, "data-position") == [str(6000 + i) for i in known]
+        assert "".join(attributes(browser, marks, "data-base")) == "".join(sequence[i] for i in known)
+        kinds = browser.execute_script(
+            "return [...document.querySelectorAll(arguments[0])].map((one) => one.tagName)", marks
+        )
+        assert kinds == ["rect" if sequence[i] == "N" else "path" for i in known]
+        below = [name == "negative" for name in attributes(browser, marks, "class")]
         assert below == [bool(scores[model][i] < 0) for i in known]
     assert sequence[7] == "N"
     assert len(known) == 40  # of the second model; A misses one
@@ -218,10 +232,8 @@ def test_letters_are_as_tall_as_their_scores(show, comparison: Comparison, whole
     browser = show("#region=chr1:3000-3600&view=3060-3070", whole)
     for name in ("A&B", "second"):
         scores = comparison.store.scores(name, [2])[0][60:70]
-        tall = [
-            float(m.get_attribute("transform").rstrip(")").split()[-1])
-            for m in find(browser, f'g.track[data-model="{name}"] path')
-        ]
+        letters = attributes(browser, f'g.track[data-model="{name}"] path', "transform")
+        tall = [float(text.rstrip(")").split()[-1]) for text in letters]
         # one scale for both tracks: pixels per score are the same
         both = [comparison.store.scores(one, [2])[0] for one in ("A&B", "second")]
         extent = max(0, *(s.max() for s in both)) - min(0, *(s.min() for s in both))
@@ -270,9 +282,7 @@ def test_tooltip_tells_place_base_and_scores(show, comparison: Comparison, whole
 def test_sites_are_drawn_and_lead_to_motifs(show, whole: Path) -> None:
     browser = show("#region=chr1:3000-3600", whole)
     one(browser, "#shown-sites option[value='all']").click()
-    assert sorted(link.get_attribute("aria-label") for link in find(browser, "#tracks a")) == sorted(
-        ["high", "low", HOSTILE, "plain"]
-    )
+    assert sorted(attributes(browser, "#tracks a", "aria-label")) == sorted(["high", "low", HOSTILE, "plain"])
     one(browser, "#shown-sites option[value='focus']").click()
     links = find(browser, "#tracks a")
     assert [link.get_attribute("aria-label") for link in links] == ["high"]
