@@ -165,7 +165,7 @@ def discover_motifs(
                 report(f"{name}: {len(wanted[name][1]):,} windows")
                 one = _discover(
                     opened, name, wanted[name], matrices, inside, max_seqlets=max_seqlets, window=window,
-                    q_threshold=q_threshold, seqlets_only=seqlets_only, annotate=annotate, progress=progress,
+                    q_threshold=q_threshold, seqlets_only=seqlets_only, annotate=annotate, progress=progress, report=report,
                 )  # fmt: skip
                 report(f"{name}: {len(one.seqlets):,} seqlets, {len(one.patterns)} patterns")
                 found.append(one)
@@ -190,6 +190,7 @@ def discover_motifs(
 def _discover(
     store: AttributionStore, name: str, wanted: tuple[list[str], NDArray[np.int64]], matrices: Matrices, folder: Path,
     *, max_seqlets: int, window: int | None, q_threshold: float, seqlets_only: bool, annotate: bool, progress: bool,
+    report: Say,
 ) -> Discovery:  # fmt: skip
     """Seqlets, patterns and matches of one model; modisco-lite's own file goes to ``folder``."""
     sets, rows = wanted
@@ -198,6 +199,7 @@ def _discover(
         seqlets = annotate_seqlets(seqlets, store, matrices)
     if seqlets_only:
         return Discovery(name, rows, seqlets, [], pd.DataFrame())
+    report(f"{name}: {len(seqlets):,} seqlets; clustering them takes minutes")
     patterns = discover_patterns(
         store, name, sets=sets, window=window, max_seqlets=max_seqlets, hdf5=folder / "modisco.h5"
     )
