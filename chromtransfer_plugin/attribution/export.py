@@ -94,8 +94,8 @@ def export_store(
     opened = store if isinstance(store, AttributionStore) else AttributionStore(store)
     with contextlib.nullcontext() if opened is store else opened:
         return _export(
-            opened, format, Path(out).expanduser(), models or opened.models, sets or opened.sets, decimals, compress,
-            progress, report,
+            opened, format, Path(out).expanduser(), opened.chosen_models(models),
+            list(dict.fromkeys(sets)) or opened.sets, decimals, compress, progress, report,
         )  # fmt: skip
 
 
@@ -106,8 +106,6 @@ def _export(
     from tqdm import tqdm
 
     tracks = format in ("bigwig", "bedgraph")
-    for model in models:
-        store.model_number(model)
     rows = {name: store.rows(name, each_place_once=tracks) for name in sets}
     contigs = store.contigs if tracks else {}  # refuses sequences without a genome before anything is written
     if format == "npz":

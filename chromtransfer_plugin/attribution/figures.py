@@ -71,9 +71,7 @@ def plot_store(
             "plot: a region is written to --out FILE, and --top N to --out-folder FOLDER."
         )
     with AttributionStore(path) as store:
-        wanted = list(models) or store.models
-        for model in wanted:
-            store.model_number(model)
+        wanted = store.chosen_models(models)
         if region is not None:
             assert out is not None
             files = [_plot_region(store, region, Path(out).expanduser(), wanted, sets)]
@@ -115,13 +113,10 @@ def _plot_top(
     files = _file_names(folder, names)
     make_folder(folder)
     for row, name, path in zip(rows, names, files, strict=True):
-        start = store.regions["start"].iloc[row]
+        start = int(store.regions["start"].fillna(0).iloc[row])
         codes = store.codes([row])[0]
         panels = [
-            LogoPanel(
-                f"{model}, {name}", codes, store.scores(model, [row])[0], int(start) if start == start else 0
-            )
-            for model in models
+            LogoPanel(f"{model}, {name}", codes, store.scores(model, [row])[0], start) for model in models
         ]
         _save(draw_logos(panels, store.facts["method"]), path)
     return files

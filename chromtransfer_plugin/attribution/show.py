@@ -141,9 +141,7 @@ def show_region(
     """
     with AttributionStore(path) as store, contextlib.ExitStack() as stack:
         found = find_windows(store, region, sets)
-        wanted = list(models) or store.models
-        for model in wanted:
-            store.model_number(model)  # refuses an unknown one before the file is touched
+        wanted = store.chosen_models(models)
         output = sys.stdout.buffer if out is None else open_output(stack, Path(out).expanduser())
         output.write(("\t".join([*TABLE_COLUMNS, *wanted]) + "\n").encode())
         n = 0
