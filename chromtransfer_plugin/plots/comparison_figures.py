@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.files import atomic_path
 from chromtransfer_plugin.motifs.comparison import Comparison
-from chromtransfer_plugin.motifs.enrichment import _Places
+from chromtransfer_plugin.plots.comparison_parts import (
+    Format,
+    Sites,
+    distributions,
+    mean_scores,
+    new_figure,
+    save_figure,
+)
 from chromtransfer_plugin.plots.distributions import plot_density, plot_ecdf
 from chromtransfer_plugin.plots.enrichment import plot_distances, plot_ranks
 from chromtransfer_plugin.plots.logo import plot_motif
@@ -26,15 +30,13 @@ from chromtransfer_plugin.plots.names import (
     site_score_name,
     upper_first,
 )
+from chromtransfer_plugin.plots.overview import overview_figure
 from chromtransfer_plugin.plots.profile import plot_mean_profile
-from chromtransfer_plugin.plots.style import DIFFERENCE, DPI, FONT, LINES, say
+from chromtransfer_plugin.plots.style import DIFFERENCE, FONT, LINES, say
 from chromtransfer_plugin.plots.tracks import plot_tracks, plot_zoom
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Format = Literal["pdf", "png", "svg"]
-_BLOCK = 2048  # windows in memory at a time
 
 
 def write_figures(
@@ -46,8 +48,8 @@ def write_figures(
 ) -> list[Path]:
     """Write every figure of a comparison.
 
-    ``mean_profile``, ``densities``, ``distances`` (of two models), ``ranks``, and for each focus motif ``ecdf/MOTIF``
-    and ``regions/MOTIF``. An existing file of that name is replaced.
+    ``overview`` (of two models), ``mean_profile``, ``densities``, ``distances`` (of two models), ``ranks``, and for each
+    focus motif ``ecdf/MOTIF`` and ``regions/MOTIF``. An existing file of that name is replaced.
 
     Parameters
     ----------
@@ -85,13 +87,15 @@ def write_figures(
     for name, draw in tqdm(plan, desc="figures", unit="figure", disable=not progress):
         path = folder / f"{name}.{format}"
         path.parent.mkdir(exist_ok=True)
-        _save(draw(), path, format)
+        save_figure(draw(), path, format)
         paths.append(path)
     return paths
 
 
 def _plan(comparison: Comparison, focus: int | None) -> Iterator[tuple[str, Callable[[], Figure]]]:
     """Yield the name of each figure and what draws it, so that only one at a time is in memory."""
+    if comparison.b is not None:
+        yield "overview", partial(overview_figure, comparison)
     yield "mean_profile", partial(mean_profile_figure, comparison)
     yield "densities", partial(densities_figure, comparison)
     if comparison.b is not None:
@@ -107,46 +111,9 @@ def _plan(comparison: Comparison, focus: int | None) -> Iterator[tuple[str, Call
         yield f"regions/{names[motif]}", partial(regions_figure, comparison, motif)
 
 
-class Sites:
-    """Which rows of a table of hits are a motif's, and which are its background.
-
-    Parameters
-    ----------
-    hits : DataFrame
-        chrom, start, end (0-based, half-open) and motif.
-    """
-
-    def __init__(self, hits: pd.DataFrame) -> None:
-        self._places = _Places.of(hits)
-        self._numbers = {motif: number for number, motif in enumerate(self._places.motifs)}
-
-    def split(self, motif: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the row numbers of its sites and of the sites that overlap none of them; without sites: none and all."""
-        n = len(self._places.order)
-        if motif not in self._numbers:
-            return np.zeros(0, np.int64), np.arange(n)
-        own = self._places.rows(self._numbers[motif])
-        outside = np.ones(n, dtype=bool)
-        outside[self._places.order[self._places.overlapping(own)]] = False
-        return np.sort(self._places.order[own]), np.flatnonzero(outside)
-
-
-def mean_scores(comparison: Comparison) -> dict[str, NDArray[np.float64]]:
-    """Mean attribution of each position, (L,), by each model; read in blocks."""
-    store, rows = comparison.store, comparison.rows
-    models = [comparison.a] if comparison.b is None else [comparison.a, comparison.b]
-    means = {}
-    for model in models:
-        total = np.zeros(store.window)
-        for first in range(0, len(rows), _BLOCK):
-            total += store.scores(model, rows[first : first + _BLOCK]).sum(axis=0, dtype=np.float64)
-        means[model] = total / max(len(rows), 1)
-    return means
-
-
 def mean_profile_figure(comparison: Comparison) -> Figure:
     """Product 1: mean attribution along the window."""
-    figure = _figure(7, 4)
+    figure = new_figure(7, 4)
     ax = figure.add_axes((0.12, 0.15, 0.85, 0.76))
     title = f"{len(comparison.rows):,} windows"
     plot_mean_profile(ax, mean_scores(comparison), score_name(comparison.store.facts), title)
@@ -159,12 +126,12 @@ def densities_figure(comparison: Comparison) -> Figure:
     score = upper_first(site_score_name(comparison.store.facts, comparison.how))
     values = {name: hits[comparison.column(name)] for name in comparison.names if name != "diff"}
     if b is None:
-        figure = _figure(6, 4)
+        figure = new_figure(6, 4)
         plot_density(
             figure.add_axes((0.13, 0.15, 0.83, 0.75)), values, f"{score} of a site", "Sites of motifs"
         )
         return figure
-    figure = _figure(11, 4)
+    figure = new_figure(11, 4)
     left, right = figure.add_axes((0.07, 0.15, 0.41, 0.75)), figure.add_axes((0.57, 0.15, 0.41, 0.75))
     plot_density(left, values, f"{score} of a site", "Sites of motifs")
     difference = {f"{a} − {b}": hits[comparison.column("diff")]}
@@ -176,7 +143,7 @@ def densities_figure(comparison: Comparison) -> Figure:
 def distances_figure(comparison: Comparison) -> Figure:
     """Product 3: D in A against D in B, coloured by D of the difference."""
     assert comparison.b is not None
-    figure = _figure(9.4, 8.4)
+    figure = new_figure(9.4, 8.4)
     ax = figure.add_axes((0.085, 0.115, 0.745, 0.834))
     title = f"{len(comparison.table):,} motifs, {int(comparison.table['sig'].sum()):,} of them significant"
     left_out = plot_distances(
@@ -190,7 +157,7 @@ def distances_figure(comparison: Comparison) -> Figure:
 def ranks_figure(comparison: Comparison) -> Figure:
     """Product 4: D against rank, one panel per model and one for the difference."""
     names = comparison.names
-    figure = _figure(4.8 * len(names), 5.4)
+    figure = new_figure(4.8 * len(names), 5.4)
     for i, name in enumerate(names):
         ax = figure.add_axes(((i + 0.15) / len(names), 0.11, 0.82 / len(names), 0.81))
         what = f"{comparison.a} − {comparison.b}" if name == "diff" else name
@@ -200,26 +167,24 @@ def ranks_figure(comparison: Comparison) -> Figure:
 
 def ecdf_figure(comparison: Comparison, motif: str, sites: Sites | None = None) -> Figure:
     """Product 5: cumulative distributions of one motif's sites and of its background, and the motif's logo if known."""
-    inside, outside = (sites or Sites(comparison.hits)).split(motif)
+    sites = sites or Sites(comparison.hits)
     short = short_names([motif])[motif]
     score = upper_first(site_score_name(comparison.store.facts, comparison.how))
-    known = _row(comparison.table, motif)
-
-    def part(names: list[str], called: list[str]) -> tuple[dict[str, Any], dict[str, tuple[float, float]]]:
-        values, statistics = {}, {}
-        for name, text in zip(names, called, strict=True):
-            scores = comparison.hits[comparison.column(name)].to_numpy(np.float64)
-            values[text] = (scores[inside], scores[outside])
-            if known is not None:
-                statistics[text] = (float(known[f"{name}.D"]), float(known[f"{name}.fdr"]))
-        return values, statistics
-
     models = [name for name in comparison.names if name != "diff"]
-    panels: list[tuple[Any, ...]] = [("Models", *part(models, models), score, LINES)]
+    panels: list[tuple[Any, ...]] = [
+        ("Models", *distributions(comparison, motif, sites, models), score, LINES)
+    ]
     if comparison.b is not None:
         called = f"{comparison.a} − {comparison.b}"
-        panels.append(("Difference", *part(["diff"], [called]), f"{score}, {called}", DIFFERENCE))
-    figure = _figure(5.4 * len(panels), 6.0)
+        panels.append(
+            (
+                "Difference",
+                *distributions(comparison, motif, sites, ["diff"]),
+                f"{score}, {called}",
+                DIFFERENCE,
+            )
+        )
+    figure = new_figure(5.4 * len(panels), 6.2)
     figure.suptitle(motif, fontsize=FONT + 3, x=0.4 / figure.get_figwidth(), ha="left", y=0.975)
     top = 0.87
     if motif in comparison.motifs:
@@ -229,7 +194,7 @@ def ecdf_figure(comparison: Comparison, motif: str, sites: Sites | None = None) 
         figure.axes[0].set_xlabel("")
         top = 0.7
     for i, (title, values, statistics, label, styles) in enumerate(panels):
-        ax = figure.add_axes(((i + 0.13) / len(panels), 0.22, 0.83 / len(panels), top - 0.22))
+        ax = figure.add_axes(((i + 0.13) / len(panels), 0.25, 0.83 / len(panels), top - 0.25))
         plot_ecdf(ax, values, short, statistics, label, title, styles)
     return figure
 
@@ -251,7 +216,7 @@ def regions_figure(comparison: Comparison, motif: str) -> Figure:
     values = hits[comparison.column(name)].to_numpy(np.float64)
     own = own[np.isfinite(values[own])]
     if not len(own):
-        figure = _figure(7, 3)
+        figure = new_figure(7, 3)
         ax = figure.add_axes((0.05, 0.05, 0.9, 0.8))
         ax.set_axis_off()
         ax.set_title(motif, fontsize=FONT + 3, loc="left")
@@ -261,7 +226,7 @@ def regions_figure(comparison: Comparison, motif: str) -> Figure:
     shown = [_Shown("largest", int(highest))]
     if lowest != highest:
         shown.append(_Shown("smallest", int(lowest)))
-    figure = _figure(7.6 * len(shown), 9.4)
+    figure = new_figure(7.6 * len(shown), 9.4)
     figure.suptitle(
         f"{motif}: sites with the {' and the '.join(one.title for one in shown)} {called}",
         fontsize=FONT + 3,
@@ -334,30 +299,3 @@ def _draw_region(
         site,
         motif,
     )
-
-
-def _row(table: pd.DataFrame, motif: str) -> pd.Series | None:
-    found = table[table["motif"] == motif]
-    return found.iloc[0] if len(found) else None
-
-
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _save(figure: Figure, path: Path, format: Format) -> None:
-    """Write a figure; the same figure gives the same file."""
-    import matplotlib as mpl
-
-    metadata: dict[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}[format]
-    # TrueType fonts, which drawing programs can edit
-    with (
-        mpl.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "chromtransfer"}),
-        atomic_path(path) as temporary,
-    ):
-        figure.savefig(temporary, format=format, dpi=DPI, metadata=metadata)

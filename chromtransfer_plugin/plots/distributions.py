@@ -155,17 +155,25 @@ def plot_ecdf(
     ax.set_title(title, fontsize=FONT + 1, loc="left")
     tidy(ax)
     if data:
-        # the curves may be anywhere: the legend goes below
-        ax.legend(
+        _legend_below(ax, len(data))
+    if not any(len(inside) for inside, _ in data.values()):
+        say(ax, "no scored site of this motif", 0.97, 0.06, ha="right")
+
+
+def _legend_below(ax: Axes, columns: int) -> None:
+    """Explain the curves below the axes, as they may be anywhere in it; in one column if more would not fit."""
+    down = 34 * ax.figure.dpi / 72 / ax.bbox.height  # ticks and label of the x axis take 34 points
+    for number in (columns, 1):
+        legend = ax.legend(
             fontsize=FONT - 2,
             frameon=False,
             loc="upper center",
-            bbox_to_anchor=(0.5, -0.15),
-            ncols=len(data),
+            bbox_to_anchor=(0.5, -down),
+            ncols=number,
             handlelength=2.8,
         )
-    if not any(len(inside) for inside, _ in data.values()):
-        say(ax, "no scored site of this motif", 0.97, 0.06, ha="right")
+        if legend.get_window_extent().width <= 1.12 * ax.bbox.width:
+            break
 
 
 def ecdf_steps(scores: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

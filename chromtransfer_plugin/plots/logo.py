@@ -83,7 +83,6 @@ def plot_logo(
     ChromTransferError
         If the shapes do not fit together.
     """
-    import logomaker
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     letters = one_hot(sequence.astype(np.uint8)) if sequence.ndim == 1 else sequence
@@ -94,7 +93,7 @@ def plot_logo(
         )
     positions = np.arange(start, start + len(scores))
     heights = pd.DataFrame((letters * scores).T, columns=list(ALPHABET), index=positions)
-    logomaker.Logo(heights, ax=ax, color_scheme=BASES, shade_below=0.4, fade_below=0.3, baseline_width=0.5)
+    _letters(ax, heights, shade_below=0.4, fade_below=0.3)
     ax.set_xlim(start - 0.5, start + len(scores) - 0.5)
     rows = _mark(ax, highlights)
     low, high = min(0.0, float(np.min(scores))), max(0.0, float(np.max(scores)))
@@ -121,8 +120,6 @@ def plot_motif(ax: Axes, matrix: NDArray[np.floating], title: str = "") -> None:
     ChromTransferError
         If it is no matrix of probabilities.
     """
-    import logomaker
-
     p = np.asarray(matrix, dtype=np.float64)
     if p.ndim != 2 or not len(p) or p.shape[1] != len(ALPHABET):
         raise ChromTransferError(f"motif: expected a matrix (length, 4), got {p.shape}.")
@@ -130,12 +127,21 @@ def plot_motif(ax: Axes, matrix: NDArray[np.floating], title: str = "") -> None:
         raise ChromTransferError("motif: expected probabilities, four that sum to 1 in each row.")
     information = 2 + (p * np.log2(np.where(p > 0, p, 1))).sum(axis=1, keepdims=True)
     heights = pd.DataFrame(p * information, columns=list(ALPHABET), index=np.arange(1, len(p) + 1))
-    logomaker.Logo(heights, ax=ax, color_scheme=BASES, baseline_width=0.5)
+    _letters(ax, heights)
     ax.set(xlim=(0.5, len(p) + 0.5), ylim=(0, 2), yticks=[0, 1, 2])
     ax.set_ylabel("Bits", fontsize=FONT)
     ax.set_xlabel("Position in the motif", fontsize=FONT)
     ax.set_title(title, fontsize=FONT + 1, loc="left")
     tidy(ax)
+
+
+def _letters(ax: Axes, heights: pd.DataFrame, **style: float) -> None:
+    import logomaker
+
+    if heights.to_numpy().any():
+        logomaker.Logo(heights, ax=ax, color_scheme=BASES, baseline_width=0.5, **style)
+    else:  # logomaker sets limits that matplotlib warns of
+        ax.axhline(0, color="black", linewidth=0.5)
 
 
 def _mark(ax: Axes, highlights: Sequence[Highlight]) -> int:

@@ -16,7 +16,7 @@ Boxes = NDArray[np.float64]  # (n, 4): left, bottom, right, top
 _ANGLES = np.deg2rad(np.arange(0, 360, 15))
 _DISTANCES = (4, 8, 13, 20, 28, 38, 50, 64, 80, 100, 125, 155)  # points
 _GAP = 1.0  # points between two labels
-_POINT_COST, _TOUCH_COST, _CROSSING_COST, _THROUGH_COST = 12.0, 5.0, 30.0, 40.0  # in points of distance
+_POINT_COST, _TOUCH_COST, _CROSSING_COST, _THROUGH_COST = 16.0, 5.0, 30.0, 40.0  # in points of distance
 _SWEEPS = 3
 _LEADER = 7  # points; a label further away gets a line to its point
 
@@ -114,7 +114,7 @@ def _best(
     if not usable.size:
         return None
     boxes, cost = boxes[usable], distance[usable]
-    dots = np.concatenate([others - 1, others + 1], axis=1)
+    dots = np.concatenate([others - 2, others + 2], axis=1)
     covered = _overlap(boxes, dots, 1.0).sum(axis=1)
     near = _nearest(point, boxes)
     their_near = _nearest(points[there], chosen[there])

@@ -53,7 +53,7 @@ def plot_track(
     ax.set_xlim(edges[0], edges[-1])
     if highlight is not None:
         ax.axvspan(highlight[0] - 0.5, highlight[1] - 0.5, color=_SHADE, linewidth=0, zorder=-2)
-    ax.set_ylabel(name, fontsize=FONT)
+    _name(ax, name)
     tidy(ax)
 
 
@@ -263,11 +263,17 @@ def plot_zoom(
         plot_logo(ax, codes[cut], scores, low)
         ax.axvspan(site[0] - 0.5, site[1] - 0.5, color=_SHADE, linewidth=0, zorder=-2)
         ax.tick_params(labelbottom=False)
-        ax.set_ylabel(name, fontsize=FONT)
+        _name(ax, name)
     _same_scale(axes[:-2], list(shown.values()))
     plot_sequence(axes[-2], codes[cut], low)
     plot_sites(axes[-1], sites, low, high, highlight, site)
     _positions(axes[-1], chrom)
+
+
+def _name(ax: Axes, name: str) -> None:
+    """Write the model beside its track, smaller if it is longer than the track is high."""
+    height = ax.bbox.height * 72 / ax.figure.dpi
+    ax.set_ylabel(name, fontsize=max(5.0, min(FONT, height / (0.62 * max(len(name), 1)))))
 
 
 def _check(axes: Sequence[Axes], expected: int) -> None:
