@@ -234,7 +234,7 @@ def _versions() -> dict[str, str]:
 
 def _warn_of_n(survey: Survey, report: Report) -> None:
     if survey.mostly_n:
-        lines = [f"{len(survey.mostly_n):,} windows are more than half N, which scores 0:"]
+        lines = [f"windows that are more than half N, which scores 0: {len(survey.mostly_n):,}"]
         lines += [f"  {text}" for text in survey.mostly_n[:_MOST_LISTED]]
         report("\n".join(lines))
 

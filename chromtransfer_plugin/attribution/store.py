@@ -200,6 +200,13 @@ class AttributionStore:
             raise ChromTransferError(f"{self.path}: has no model '{model}', but {', '.join(self.models)}.")
         return self.models.index(model)
 
+    def chosen_models(self, names: Iterable[str] = ()) -> list[str]:
+        """Those that are named, each once, or all if none is; an unknown name is an error."""
+        chosen = list(dict.fromkeys(names)) or self.models
+        for name in chosen:
+            self.model_number(name)
+        return chosen
+
     def rows(
         self, sets: str | Iterable[str] | None = None, each_place_once: bool = True
     ) -> NDArray[np.int64]:

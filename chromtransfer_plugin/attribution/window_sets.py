@@ -220,8 +220,9 @@ def _is_fasta(path: Path) -> bool:
 
 def _note_lengths(path: Path, block: Block, lengths: dict[int, str]) -> None:
     good = np.flatnonzero(block.status == 0)
-    for length, first in zip(*np.unique(block.lengths[good], return_index=True), strict=True):
-        lengths.setdefault(int(length), f"{path}: {block.text(good[first : first + 1])[0]!r}")
+    for first in np.sort(np.unique(block.lengths[good], return_index=True)[1]):
+        row = good[first]
+        lengths.setdefault(int(block.lengths[row]), f"{path}: {block.text(np.array([row]))[0]!r}")
     if len(lengths) > 1:
         (short, one), (long, other), *_ = lengths.items()
         raise ChromTransferError(
