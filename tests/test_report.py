@@ -183,6 +183,21 @@ def test_only_the_chosen_windows_are_read_besides_the_ranking(
     assert read == [8] * 10 + [7, 7]
 
 
+def test_windows_of_focus_motifs_come_before_others(
+    comparison, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """ "plain" is the least of all by |D|, but in focus."""
+    monkeypatch.setattr("chromtransfer_plugin.report.data.MOST_LINKED", 4)
+    for motif in ("plain", "low"):
+        focus = comparison.focus.assign(motif=motif)
+        data = embedded(
+            write_report(dataclasses.replace(comparison, focus=focus), tmp_path / "page.html", top=1)
+        )
+        own = next(one for one in data["motifs"] if one["name"] == motif)
+        starts = [site[1] // 1000 * 1000 for site in own["highest"] if site[4] != 0][:4]
+        assert [region["start"] for region in data["regions"][1:]] == starts
+
+
 def test_scores_of_zero_and_missing_ones_are_packed() -> None:
     step, text = quantise(np.zeros(3, np.float32))
     assert (step, base64.b64decode(text)) == (1.0, bytes(6))
@@ -200,6 +215,8 @@ def test_names_cannot_become_markup(page: Path) -> None:
     assert [tag for tag, _ in tags.tags].count("script") == 2
     assert "b" not in [tag for tag, _ in tags.tags]
     assert "<title>Motifs read by A&amp;B and second</title>" in text
+    raw = re.search(r'id="data">(.*?)</script>', text, re.S)[1]
+    assert not set(raw) & set("<>&")
     assert HOSTILE in [motif["name"] for motif in embedded(page)["motifs"]]
 
 

@@ -195,17 +195,20 @@ def test_logo_has_the_information_of_the_matrix(show) -> None:
     """Row 2 says nothing; row 3 is one bit, C and G alike."""
     browser = show("#motif=high")
     letters = "#motif-detail .big-logo path"
-    heights = {}
+    heights, tops = {}, {}
     for transform, colour in zip(
         attributes(browser, letters, "transform"), attributes(browser, letters, "fill"), strict=True
     ):
-        x, _, _, height = (float(part) for part in re.findall(r"[\d.]+", transform))
+        x, y, _, height = (float(part) for part in re.findall(r"[\d.]+", transform))
         heights[(x // 10, colour)] = height
+        tops[(x // 10, colour)] = y
     bits = 2 + 0.97 * np.log2(0.97) + 3 * 0.01 * np.log2(0.01)
     assert heights[(0, BASES["A"])] * 100 == pytest.approx(20 * bits * 0.97, abs=0.02)
     assert heights[(2, BASES["C"])] * 100 == pytest.approx(10, abs=0.02)
     assert heights[(2, BASES["G"])] * 100 == pytest.approx(10, abs=0.02)
     assert not [key for key in heights if key[0] == 1]
+    assert tops[(0, BASES["A"])] == pytest.approx(40 - 20 * bits, abs=0.02)  # the tallest letter is on top
+    assert sorted([tops[(2, BASES["C"])], tops[(2, BASES["G"])]]) == pytest.approx([20, 30], abs=0.02)
 
 
 def test_letters_are_the_sequence(show, comparison: Comparison, whole: Path) -> None:
