@@ -167,9 +167,10 @@ def test_ecdf_page_states_d_and_fdr_of_the_table(comparison: Comparison) -> None
     assert legend[1] == f"A: other sites (n = {row['n_background']})"
     assert legend[2].startswith("B: UP (n = 60)\nD = ")
     text = difference.get_legend().get_texts()[0].get_text()
-    assert text.startswith(f"A − B: UP (n = 60)\nD = {row['diff.D']:.2f}, FDR ")
+    assert text.startswith(f"Difference: UP (n = 60)\nD = {row['diff.D']:.2f}, FDR ")
     assert models.get_xlabel() == "Maximum gradient × input (logit)"
-    assert difference.get_xlabel() == "Maximum gradient × input (logit), A − B"
+    assert difference.get_xlabel() == "Difference of maximum gradient × input (logit)"
+    assert difference.get_title(loc="left") == "A − B"
     assert logo.get_ylim() == (0, 2)
     lines = models.get_lines()
     assert lines[0].get_xydata()[1:-1, 0].tolist() == sorted(
@@ -209,8 +210,9 @@ def test_a_figure_per_model_and_one_of_the_difference(comparison: Comparison) ->
     page = ranks_figure(comparison)
     assert [ax.get_title(loc="left") for ax in page.axes] == ["A", "B", "A − B"]
     page = densities_figure(comparison)
-    assert page.axes[1].get_xlabel() == "Maximum gradient × input (logit), A − B"
-    assert page.axes[1].get_legend().get_texts()[0].get_text() == f"A − B (n = {len(comparison.hits):,})"
+    assert page.axes[1].get_xlabel() == "Difference of maximum gradient × input (logit)"
+    assert page.axes[1].get_title(loc="left") == "A − B, site by site"
+    assert page.axes[1].get_legend().get_texts()[0].get_text() == f"Difference (n = {len(comparison.hits):,})"
     names = {text.get_text() for text in distances_figure(comparison).axes[0].texts}
     assert {"UP", "DOWN::X"} <= names
 

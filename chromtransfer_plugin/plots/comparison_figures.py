@@ -134,8 +134,9 @@ def densities_figure(comparison: Comparison) -> Figure:
     figure = new_figure(11, 4)
     left, right = figure.add_axes((0.07, 0.15, 0.41, 0.75)), figure.add_axes((0.57, 0.15, 0.41, 0.75))
     plot_density(left, values, f"{score} of a site", "Sites of motifs")
-    difference = {f"{a} − {b}": hits[comparison.column("diff")]}
-    plot_density(right, difference, f"{score}, {a} − {b}", "Difference at each site", DIFFERENCE)
+    difference = {"Difference": hits[comparison.column("diff")]}
+    score = f"Difference of {site_score_name(comparison.store.facts, comparison.how)}"
+    plot_density(right, difference, score, f"{a} − {b}, site by site", DIFFERENCE)
     right.axvline(0, color="0.6", linewidth=0.8, zorder=0)
     return figure
 
@@ -169,22 +170,15 @@ def ecdf_figure(comparison: Comparison, motif: str, sites: Sites | None = None) 
     """Product 5: cumulative distributions of one motif's sites and of its background, and the motif's logo if known."""
     sites = sites or Sites(comparison.hits)
     short = short_names([motif])[motif]
-    score = upper_first(site_score_name(comparison.store.facts, comparison.how))
+    score = site_score_name(comparison.store.facts, comparison.how)
     models = [name for name in comparison.names if name != "diff"]
     panels: list[tuple[Any, ...]] = [
-        ("Models", *distributions(comparison, motif, sites, models), score, LINES)
+        ("Models", *distributions(comparison, motif, sites, models), upper_first(score), LINES)
     ]
     if comparison.b is not None:
-        called = f"{comparison.a} − {comparison.b}"
-        panels.append(
-            (
-                "Difference",
-                *distributions(comparison, motif, sites, ["diff"]),
-                f"{score}, {called}",
-                DIFFERENCE,
-            )
-        )
-    figure = new_figure(5.4 * len(panels), 6.2)
+        parts = distributions(comparison, motif, sites, ["diff"])
+        panels.append((f"{comparison.a} − {comparison.b}", *parts, f"Difference of {score}", DIFFERENCE))
+    figure = new_figure(5.4 * len(panels), 6.4)
     figure.suptitle(motif, fontsize=FONT + 3, x=0.4 / figure.get_figwidth(), ha="left", y=0.975)
     top = 0.87
     if motif in comparison.motifs:
@@ -194,7 +188,7 @@ def ecdf_figure(comparison: Comparison, motif: str, sites: Sites | None = None) 
         figure.axes[0].set_xlabel("")
         top = 0.7
     for i, (title, values, statistics, label, styles) in enumerate(panels):
-        ax = figure.add_axes(((i + 0.13) / len(panels), 0.25, 0.83 / len(panels), top - 0.25))
+        ax = figure.add_axes(((i + 0.13) / len(panels), 0.28, 0.83 / len(panels), top - 0.28))
         plot_ecdf(ax, values, short, statistics, label, title, styles)
     return figure
 
@@ -235,7 +229,7 @@ def regions_figure(comparison: Comparison, motif: str) -> Figure:
         y=0.985,
     )
     for i, one in enumerate(shown):
-        _draw_region(comparison, motif, one, values[one.row], what, figure, i, len(shown))
+        _draw_region(comparison, motif, one, values[one.row], figure, i, len(shown))
     return figure
 
 
@@ -244,7 +238,6 @@ def _draw_region(
     motif: str,
     shown: _Shown,
     value: float,
-    what: str,
     figure: Figure,
     column: int,
     columns: int,
@@ -274,10 +267,9 @@ def _draw_region(
     )
     sites = comparison.hits[comparison.hits["region"] == region]
     site = int(hit["start"]), int(hit["end"])
-    own = ", ".join(f"{name} {signed(hit[comparison.column(name)], '.3g')}" for name in models)
-    title = f"{shown.title.capitalize()} {what if n > 1 else 'score'}: {signed(value, '.3g')}" + (
-        f" ({own})" if n > 1 else ""
-    )
+    title = f"{shown.title.capitalize()} {'difference' if n > 1 else 'score'}: {signed(value, '.3g')}"
+    if n > 1:
+        title += " = " + " − ".join(signed(hit[comparison.column(name)], ".3g") for name in models)
     plot_tracks(
         [figure.add_subplot(whole[i]) for i in range(n + 1)],
         tracks,

@@ -71,7 +71,7 @@ def distributions(
     sites : Sites
         Of the comparison's hits.
     names : sequence of str
-        Models or ``diff``, which is called by the names of both models.
+        Models or ``diff``, which is called Difference.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def distributions(
     rows = comparison.table[comparison.table["motif"] == motif]
     values, statistics = {}, {}
     for name in names:
-        called = f"{comparison.a} − {comparison.b}" if name == "diff" else name
+        called = "Difference" if name == "diff" else name
         scores = comparison.hits[comparison.column(name)].to_numpy(np.float64)
         values[called] = (scores[inside], scores[outside])
         if len(rows):

@@ -51,7 +51,7 @@ def overview_figure(comparison: Comparison) -> Figure:
         sites, names = Sites(comparison.hits), short_names(motifs)
         score = upper_first(site_score_name(facts, comparison.how))
     for i, motif in enumerate(motifs):
-        ax = panel(0.9 + 4.55 * i, 1.85, 3.75, 2.2)
+        ax = panel(0.9 + 4.55 * i, 1.95, 3.75, 2.1)
         values, statistics = distributions(comparison, motif, sites, [a, b])
         plot_ecdf(ax, values, names[motif], statistics, score, f"{'efg'[i]}  {names[motif]}")
     return figure
