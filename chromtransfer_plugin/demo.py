@@ -18,6 +18,8 @@ from chromtransfer_plugin.commands import run
 from chromtransfer_plugin.configs_folder import configs_folder
 from chromtransfer_plugin.constants import TEST_CHROMOSOMES
 from chromtransfer_plugin.dataset import Windows, load_windows
+from chromtransfer_plugin.demo_motifs import MADE, STORE, MotifResult, analyse_motifs, describe
+from chromtransfer_plugin.demo_motifs import RESULTS as MOTIFS
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.files import atomic_path, make_folder
 from chromtransfer_plugin.genome import Genome
@@ -30,7 +32,7 @@ from chromtransfer_plugin.simulate import SimulatedData, planted_mask, simulate
 
 LINES = ("HEPG2", "K562")
 _MARKER = ".chromtransfer-demo"  # says that the folder was made by a demonstration
-_MADE = ("data", "pretrain", "pretrain.log", *LINES, "kipoi", "figure.png", "results.json")
+_MADE = ("data", "pretrain", "pretrain.log", *LINES, "kipoi", *MADE, "figure.png", "results.json")
 TOP = 50  # windows with the highest predicted probability that are attributed
 
 
@@ -45,7 +47,7 @@ class LineResult(NamedTuple):
 
 
 def run_demo(out: Path, seed: int) -> None:
-    """Simulate, pre-train, fine-tune, export, predict, explain; print a table and the paths of the files.
+    """Simulate, pre-train, fine-tune, export, predict, explain, compare motifs; print tables and the paths of the files.
 
     Parameters
     ----------
@@ -75,11 +77,14 @@ def run_demo(out: Path, seed: int) -> None:
         [result.panel for result in results],
     )
     table = _summary(results)
-    _write_results(out, table)
+    motifs = analyse_motifs(out, data, seed)
+    _write_results(out, table, motifs)
     click.echo(f"\nSIMULATED data, seed {seed}; test windows on {' and '.join(TEST_CHROMOSOMES)}\n")
     click.echo(table.to_string(index=False))
+    click.echo(f"\n{describe(motifs)}")
     click.echo(f"\ntable       {out / 'results.json'}")
     click.echo(f"figure      {figure}")
+    click.echo(f"motifs      {out / MOTIFS}, of the attributions in {out / STORE}")
     click.echo(f"Kipoi       {out / 'kipoi'}, predictions in {out}/LINE/predictions.tsv")
     click.echo(f"Selene runs {out / 'pretrain'}, {out}/LINE/finetuned, {out}/LINE/scratch")
     click.echo(f"done in {time.time() - started:.0f} s")
@@ -179,7 +184,7 @@ def _summary(results: list[LineResult]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _write_results(out: Path, table: pd.DataFrame) -> None:
+def _write_results(out: Path, table: pd.DataFrame, motifs: MotifResult) -> None:
     with atomic_path(out / "results.json") as temporary:
-        facts = {"data": "simulated", "lines": table.to_dict(orient="records")}
+        facts = {"data": "simulated", "lines": table.to_dict(orient="records"), "motifs": motifs.record()}
         Path(temporary).write_text(json.dumps(facts, indent=1) + "\n")
