@@ -68,7 +68,9 @@ def test_target_selects_the_output(codes: np.ndarray) -> None:
     scores = gradient_x_input(model, codes, target=2)
     np.testing.assert_allclose(scores, observed_weight(model.linear.weight[2], codes), atol=1e-7)
     for target in (3, -1):
-        with pytest.raises(ChromTransferError, match=f"no target {target}, the model has 3"):
+        with pytest.raises(
+            ChromTransferError, match=rf"no target {target}, the model's output has the shape \(8, 3\)"
+        ):
             gradient_x_input(model, codes, target=target)
 
 

@@ -24,9 +24,9 @@ from chromtransfer_plugin.attribution.settings import Settings, parse_settings
 from chromtransfer_plugin.attribution.tensors import (
     codes_of,
     dtype_of,
+    groups_of,
     inputs_at_once,
     require_finite,
-    sequences_at_once,
 )
 from chromtransfer_plugin.device import evaluating
 from chromtransfer_plugin.errors import ChromTransferError
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 CONVERGENCE = 1e-4  # of the difference that is explained: what may be left over, for every sequence
+_NOTHING = 1e-30  # scores of float32 end here, as those of a probability that is as good as certain
 
 Rule = Callable[..., tuple[Any, ...]]
 
@@ -77,7 +78,7 @@ def deep_lift_shap(
     rules : mapping, optional
         More rules by the class of the module: tangermeme's ``additional_nonlinear_ops``.
     batch_size : int, optional
-        Pairs of a sequence and a shuffle in one backward pass; changes speed and memory only.
+        Pairs of a sequence and a shuffle in one backward pass; changes speed and memory, and scores by rounding.
     hypothetical : bool
         Also give what every base would contribute with the same multipliers, as TF-MoDISco wants it; 0 at unknown bases.
 
@@ -107,7 +108,7 @@ def deep_lift_shap(
             gradient_of(_WHAT, model, value, one_hot_tensor(codes[:1].to(where), dtype_of(model)))
         explain = partial(_explain, value, rules, size, where)
         exact: nn.Module | None = None
-        for part in codes.split(sequences_at_once(size, references, where)):
+        for part in groups_of(codes, size, references, where):
             others = shuffles(part, references, seed)
             found = explain(model, part, others)
             for row in _left_over(part, found):
@@ -168,8 +169,9 @@ def _explain(
 
 def _left_over(codes: torch.Tensor, found: _Found) -> list[int]:
     """Sequences whose scores do not add up, or are not numbers."""
-    relative = completeness_of(observed(codes, found[0]), *found[1:]).relative
-    return [int(row) for row in np.flatnonzero(~(relative < CONVERGENCE))]
+    sums = completeness_of(observed(codes, found[0]), *found[1:])
+    good = (sums.relative < CONVERGENCE) | (np.abs(sums.delta) < _NOTHING)
+    return [int(row) for row in np.flatnonzero(~good)]
 
 
 def _require_convergence(model: nn.Module, codes: torch.Tensor, found: _Found, first: int) -> None:

@@ -8,7 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chromtransfer_plugin.attribution.objective import Activation, Objective, Value, objective_of
-from chromtransfer_plugin.attribution.tensors import codes_of, dtype_of, inputs_at_once, require_finite
+from chromtransfer_plugin.attribution.tensors import (
+    codes_of,
+    dtype_of,
+    filled,
+    inputs_at_once,
+    require_finite,
+)
 from chromtransfer_plugin.device import evaluating
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.onehot import ALPHABET, one_hot_tensor
@@ -49,7 +55,8 @@ def gradient_x_input(
     target : int
         Which output.
     batch_size : int, optional
-        Sequences per backward pass; changes speed and memory only.
+        Sequences per backward pass; changes speed and memory, and scores by rounding. With one batch size the scores of
+        a sequence do not depend on the others.
     device : str or None
         None runs where the model is; ``auto`` uses CUDA if present.
     activation : {"sigmoid", "softmax"}
@@ -84,13 +91,14 @@ def gradient_x_input(
     ):
         size = inputs_at_once(_WHAT, batch_size, where)
         for first in range(0, n, size):
-            X = one_hot_tensor(codes[first : first + size].to(where), dtype_of(model))
+            rows = slice(first, min(first + size, n))
+            X = one_hot_tensor(filled(codes[rows].to(where), size), dtype_of(model))
             _, gradient = gradient_of(_WHAT, model, value, X)
             # Nothing is said of what an unknown base might be.
             scores = gradient * X.sum(dim=1, keepdim=True) if hypothetical else (gradient * X).sum(dim=1)
-            result[first : first + len(X)] = scores.float().cpu().numpy()
-            require_finite(_WHAT, result[first : first + len(X)], first)
-            bar.update(len(X))
+            result[rows] = scores[: rows.stop - first].float().cpu().numpy()
+            require_finite(_WHAT, result[rows], first)
+            bar.update(rows.stop - first)
     return result
 
 

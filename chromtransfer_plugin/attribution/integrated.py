@@ -11,7 +11,7 @@ from chromtransfer_plugin.attribution.gradients import gradient_of
 from chromtransfer_plugin.attribution.objective import Activation, Objective, Value, objective_of
 from chromtransfer_plugin.attribution.references import shuffles
 from chromtransfer_plugin.attribution.settings import Baseline, Settings, parse_settings
-from chromtransfer_plugin.attribution.tensors import codes_of, dtype_of, inputs_at_once, sequences_at_once
+from chromtransfer_plugin.attribution.tensors import codes_of, dtype_of, groups_of, inputs_at_once
 from chromtransfer_plugin.device import evaluating
 from chromtransfer_plugin.onehot import N_CODE, one_hot_tensor
 
@@ -56,7 +56,7 @@ def integrated_gradients(
     references, seed : int
         Number and seed of the shuffles. Those of a sequence depend on it and on the seed only.
     batch_size : int, optional
-        Points of paths in one backward pass; changes speed and memory only.
+        Points of paths in one backward pass; changes speed and memory, and scores by rounding.
     hypothetical : bool
         Also give the score that every base would have with the same mean gradient; 0 at unknown bases.
 
@@ -84,7 +84,7 @@ def integrated_gradients(
     ):
         size = inputs_at_once(_WHAT, batch_size, where)
         n_paths = references if baseline == "shuffled" else 1
-        for part in codes.split(sequences_at_once(size, n_paths * (steps + 1), where)):
+        for part in groups_of(codes, size, n_paths * (steps + 1), where):
             others = (
                 shuffles(part, n_paths, seed)
                 if baseline == "shuffled"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 # Inputs at once by default: on a CPU, what is computed of them should stay in the processor's cache.
-_BATCH = {"cpu": 16, "cuda": 512}
+_BATCH = {"cpu": 8, "cuda": 64}
 
 
 def codes_of(what: str, sequences: np.ndarray | torch.Tensor) -> torch.Tensor:
@@ -33,6 +34,8 @@ def codes_of(what: str, sequences: np.ndarray | torch.Tensor) -> torch.Tensor:
     """
     import torch
 
+    if isinstance(sequences, np.ndarray):
+        sequences = np.ascontiguousarray(sequences)  # torch takes no reversed views
     data = torch.as_tensor(sequences).detach().cpu()
     if data.dim() == 2 and not data.is_floating_point() and data.shape[1] > 0:
         return torch.where((data >= 0) & (data < N_CODE), data, N_CODE).to(torch.uint8)
@@ -73,12 +76,26 @@ def inputs_at_once(what: str, batch_size: int | None, device: torch.device) -> i
     return batch_size
 
 
-def sequences_at_once(size: int, inputs: int, device: torch.device) -> int:
-    """Return how many sequences, of which each needs a number of ``inputs``, to work on together.
+def filled(codes: torch.Tensor, size: int) -> torch.Tensor:
+    """Fill up codes (n, L) to a batch of ``size`` (of the default size, if that is smaller) with unknown bases.
 
-    One on a CPU: what is computed for a sequence then does not depend on its neighbours, not even by rounding.
+    Libraries compute small batches in other ways than large ones. The difference is by rounding, but where two matches of a
+    motif are equally strong it decides which of them has all of the gradient, so that the last batch must not be smaller.
     """
-    return 1 if device.type == "cpu" else max(1, size // inputs)
+    import torch
+
+    missing = min(size, _BATCH[codes.device.type]) - len(codes)
+    return torch.nn.functional.pad(codes, (0, 0, 0, max(0, missing)), value=N_CODE)
+
+
+def groups_of(codes: torch.Tensor, size: int, inputs: int, device: torch.device) -> Iterator[torch.Tensor]:
+    """Yield codes (N, L) in groups to work on together, where each sequence needs a number of ``inputs``.
+
+    One by one on a CPU: what is computed for a sequence then does not depend on its neighbours, not even by rounding.
+    """
+    together = 1 if device.type == "cpu" else max(1, size // inputs)
+    for first in range(0, len(codes), together):
+        yield codes[first : first + together]
 
 
 def require_finite(what: str, scores: NDArray[np.float32], first: int) -> None:
