@@ -188,7 +188,8 @@ function scatterLabels(found, searching) {
   }
   return labels;
 }
-// "MA0114.4 HNF4A" is HNF4A
+// "MA0114.4 HNF4A" is HNF4A; very long names are cut
 function shortName(name) {
-  return name.replace(/^[A-Z]{2}\d+\.\d+ /, "");
+  const short = name.replace(/^[A-Z]{2}\d+\.\d+ /, "");
+  return short.length > 24 ? `${short.slice(0, 23)}…` : short;
 }
