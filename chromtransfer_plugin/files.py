@@ -85,12 +85,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             temporary.unlink()
 
 
-def open_output(stack: contextlib.ExitStack, path: Path) -> IO[bytes]:
+def open_output(stack: contextlib.ExitStack, path: Path, level: int = 9) -> IO[bytes]:
     """Open a file that appears under its name when the stack is left without an error; gzip if it ends in ``.gz``."""
     out: Any = stack.enter_context(stack.enter_context(atomic_path(path)).open("wb"))
     if path.suffix == ".gz":
         # Without a name and a time stamp in its header, equal tables give equal files.
-        out = stack.enter_context(gzip.GzipFile(filename="", mode="wb", fileobj=out, mtime=0))
+        out = stack.enter_context(gzip.GzipFile("", "wb", level, out, mtime=0))
     return out
 
 
