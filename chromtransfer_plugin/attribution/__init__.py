@@ -11,7 +11,7 @@ from chromtransfer_plugin.attribution.mutagenesis import agreement, ism
 from chromtransfer_plugin.attribution.recovery import Recovery, motif_recovery
 from chromtransfer_plugin.attribution.settings import Settings, parse_settings
 from chromtransfer_plugin.attribution.store import AttributionStore
-from chromtransfer_plugin.attribution.text import write_attributions
+from chromtransfer_plugin.attribution.text import read_attributions, write_attributions
 
 __all__ = [
     "AttributionStore",
@@ -27,5 +27,6 @@ __all__ = [
     "ism",
     "motif_recovery",
     "parse_settings",
+    "read_attributions",
     "write_attributions",
 ]
