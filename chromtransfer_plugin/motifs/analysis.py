@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -253,7 +254,7 @@ def _run_record(comparison: Comparison) -> dict[str, Any]:
     facts = {key: value for key, value in store.facts.items() if key != "models"}
     return {
         "command": sys.argv,
-        "versions": package_versions(),
+        "versions": package_versions() | {name: version(name) for name in ("scipy", "memelite", "pyjaspar")},
         **comparison.record,
         "models": [model for model in store.facts["models"] if model["name"] in wanted],  # weights_sha256 too
         "store": {"path": str(store.path.resolve()), **facts},

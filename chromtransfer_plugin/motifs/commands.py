@@ -95,10 +95,11 @@ def compare_store(
         comparison = compare(opened, a, b, hits=given, progress=progress, report=report, **options)
         paths = write_comparison(comparison, out, figures, html, hits_text)
     report(summary(comparison))
-    for path in (path for path in paths if path.parent.name != "figures"):
+    folder = Path(out).expanduser()
+    for path in (path for path in paths if path.parent == folder):
         report(f"{path.name:20} {path}")
     if figures is not None:
-        report(f"{'figures':20} {Path(out) / 'figures'}")
+        report(f"{'figures':20} {folder / 'figures'}")
     return comparison
 
 
