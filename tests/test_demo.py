@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -51,8 +52,36 @@ def test_demo_learns_and_repeats(tmp_path: Path) -> None:
         done = CliRunner().invoke(main, ["demo", "--out", str(tmp_path / name)])
         assert done.exit_code == 0, done.output
         assert (tmp_path / name / "figure.png").stat().st_size > 50_000
-        results.append(json.loads((tmp_path / name / "results.json").read_text())["lines"])
+        results.append(json.loads((tmp_path / name / "results.json").read_text()))
     assert results[0] == results[1]
-    for line in results[0]:
+    for line in results[0]["lines"]:
         assert line["AUROC fine-tuned"] > max(line["AUROC pre-trained"], line["AUROC from scratch"])
         assert line["planted motif recovered"] == "yes"
+    assert_planted_motifs_are_read(results[0]["motifs"])
+    assert (tmp_path / "a" / "motifs" / "report.html").is_file()
+
+
+def assert_planted_motifs_are_read(found: dict[str, Any]) -> None:
+    """Planted line motifs come first in their line and near zero in the other, controls are not read.
+
+    The limits are those of chromtransfer_plugin.motifs.planted, written out; docs/motifs.md says why these controls.
+    """
+    assert found["problems"] == []
+    other = {"HEPG2": "K562", "K562": "HEPG2"}
+    ranks: dict[str, list[int]] = {"HEPG2": [], "K562": []}
+    for row in found["planted"]:
+        line = row["line"]
+        ranks[line].append(row[f"{line}.rank"])
+        assert row[f"{line}.D"] > 0.3
+        assert row[f"{line}.fdr"] < 0.001
+        assert abs(row[f"{other[line]}.D"]) < 0.25
+        assert row["diff.D"] > 0.3 if line == "HEPG2" else row["diff.D"] < -0.3
+    assert {line: sorted(own) for line, own in ranks.items()} == {"HEPG2": [1, 2], "K562": [1, 2]}
+    controls = found["controls"]
+    assert controls["tested"] >= 50
+    assert controls["read"] == 0
+    assert controls["significant"] <= 0.05 * controls["tested"]
+    assert controls["largest_D"] < 0.3
+    first = found["first in JASPAR2022"]
+    assert first["HEPG2"] == first["HEPG2 - K562"]
+    assert first["K562"] == first["K562 - HEPG2"]

@@ -33,7 +33,7 @@ def extremes(gradients: AttributionStore, ism: AttributionStore) -> pd.DataFrame
         bases = slice(hit.start - window["start"], hit.end - window["start"])
         x = gradients.scores("A", [rows[hit.region]])[0, bases].max()
         y = ism.scores("A", [ism.rows()[other[0]]])[0, bases].min()
-        found.append((hit.motif, x, y))
+        found.append((hit.motif, float(x), float(y)))
     return pd.DataFrame(found, columns=["motif", "x", "y"])
 
 
