@@ -267,9 +267,9 @@ def _draw_region(
     )
     sites = comparison.hits[comparison.hits["region"] == region]
     site = int(hit["start"]), int(hit["end"])
-    title = f"{shown.title.capitalize()} {'difference' if n > 1 else 'score'}: {signed(value, '.3g')}"
+    title = f"{shown.title.capitalize()} {'difference' if n > 1 else 'score'}: {signed(value, '#.3g')}"
     if n > 1:
-        title += " = " + " − ".join(signed(hit[comparison.column(name)], ".3g") for name in models)
+        title += " = " + " − ".join(signed(hit[comparison.column(name)], "#.3g") for name in models)
     plot_tracks(
         [figure.add_subplot(whole[i]) for i in range(n + 1)],
         tracks,
