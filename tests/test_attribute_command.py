@@ -37,7 +37,7 @@ FILES = ("store.json", "regions.parquet", "attributions.h5")
 
 @pytest.fixture(autouse=True)
 def _small_pieces(monkeypatch):
-    monkeypatch.setattr(run, "_SAVED", {**run._SAVED, "gradient-x-input": 2})
+    monkeypatch.setattr(run, "_SAVED", {"cpu": (2, 2)})
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +225,7 @@ SCRIPT = """
 import os, signal, sys
 from chromtransfer_plugin.attribution import run
 from chromtransfer_plugin.prediction import store
-run._SAVED["gradient-x-input"] = 2
+run._SAVED["cpu"] = (2, 2)
 left, middle = int(sys.argv[1]), sys.argv[2] == "middle"
 def fsync(handle):
     global left

@@ -15,7 +15,7 @@ import chromtransfer_plugin
 from chromtransfer_plugin.attribution.methods import Settings, attribute_codes, parse_settings
 from chromtransfer_plugin.attribution.show import TABLE_COLUMNS
 from chromtransfer_plugin.attribution.store import Piece, check_target, window_names, write_store
-from chromtransfer_plugin.attribution.window_sets import Survey, Width, WindowSets, parse_sets
+from chromtransfer_plugin.attribution.window_sets import NamedFile, Survey, Width, WindowSets, parse_sets
 from chromtransfer_plugin.constants import WINDOW
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.files import remove_leftovers
@@ -25,12 +25,14 @@ from chromtransfer_plugin.prediction.dropped import SUFFIX, Dropped
 from chromtransfer_plugin.prediction.engine import enough_memory
 from chromtransfer_plugin.prediction.names import NamedModel, choose_models
 from chromtransfer_plugin.prediction.store import Partial
+from chromtransfer_plugin.run_record import write_run_record
 
 if TYPE_CHECKING:
     import torch
 
-# Windows between two savings: a kill loses at most these. All but the first method take seconds for each.
-_SAVED = {"gradient-x-input": 256, "integrated-gradients": 8, "deep-lift-shap": 8, "ism": 8}
+# Windows between two savings, of gradient x input and of the other methods, which take seconds for each on a CPU and
+# need many to fill a GPU. A kill loses at most these.
+_SAVED = {"cpu": (64, 4), "cuda": (1024, 64)}
 _WRITTEN = 256
 _MOST_LISTED = 5
 
@@ -160,24 +162,8 @@ def attribute_file(
     _warn_of_n(survey, report)
     for model in chosen:
         model.network.to(used)
-    facts = {
-        "method": settings.method,
-        "objective": settings.objective,
-        "models": [{**column.identity, "folder": str(column.model.folder)} for column in columns],
-        "sets": [
-            {"name": one.name, "path": str(one.path), "sha256": windows.hashes[one.name], "rows": survey.counts[one.name]}
-            for one in files
-        ],
-        "window": survey.window,
-        "hypothetical": hypothetical,
-        "genome": _genome_facts(windows),
-        "settings": settings.model_dump(),
-        "versions": _versions(),
-    }  # fmt: skip
-    run = _Run(folder, windows, survey, columns, settings, facts, used, progress, report)
-    run.run()
-    from chromtransfer_plugin.run_record import write_run_record
-
+    facts = _facts(settings, columns, files, windows, survey, hypothetical)
+    _Run(folder, windows, survey, columns, settings, facts, used, progress, report).run()
     write_run_record(beside[0], used, store=str(folder), mostly_n=survey.mostly_n, **facts)
     names = [column.name for column in columns]
     report(f"{folder}: {len(survey.regions):,} windows of {survey.window:,} bp, {', '.join(names)}")
@@ -216,11 +202,26 @@ def _number(model: NamedModel, target: str | int) -> range:
     return range(number, number + 1)
 
 
-def _genome_facts(windows: WindowSets) -> dict[str, Any] | None:
+def _facts(
+    settings: Settings, columns: list[Column], files: list[NamedFile], windows: WindowSets, survey: Survey,
+    hypothetical: bool,
+) -> dict[str, Any]:  # fmt: skip
+    """What the store says of itself."""
     genome = windows.genome
-    if genome is None:
-        return None
-    return {"path": str(genome.path), "identity": genome.identity, "contigs": genome.contigs}
+    return {
+        "method": settings.method,
+        "objective": settings.objective,
+        "models": [{**column.identity, "folder": str(column.model.folder)} for column in columns],
+        "sets": [
+            {"name": one.name, "path": str(one.path), "sha256": windows.hashes[one.name], "rows": survey.counts[one.name]}
+            for one in files
+        ],
+        "window": survey.window,
+        "hypothetical": hypothetical,
+        "genome": genome and {"path": str(genome.path), "identity": genome.identity, "contigs": genome.contigs},
+        "settings": settings.model_dump(),
+        "versions": _versions(),
+    }  # fmt: skip
 
 
 def _versions() -> dict[str, str]:
@@ -251,7 +252,9 @@ class _Run:
         self._progress, self._report = progress, report
         self._hypothetical = bool(facts["hypothetical"])
         # Long windows come in smaller pieces, so that the memory of one stays the same.
-        self._size = max(1, _SAVED[settings.method] * WINDOW // max(WINDOW, survey.window))
+        gradient, other = _SAVED[device.type]
+        saved = max(gradient, settings.batch_size or 0) if settings.method == "gradient-x-input" else other
+        self._size = max(1, saved * WINDOW // max(WINDOW, survey.window))
 
     @property
     def _numbers(self) -> int:
