@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import json
 import os
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -138,10 +139,10 @@ def test_files(tmp_path, found, empty_scores, jaspar):
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts open files as Linux shows them")
 def test_no_file_stays_open(tmp_path, found, empty_scores, jaspar):
-    counts = []
+    one, counts = replace(found[0], patterns=found[0].patterns[:1]), []
     for name in ("one", "two", "three"):
         (tmp_path / name).mkdir()
-        write_discovery(tmp_path / name, found, empty_scores, jaspar)
+        write_discovery(tmp_path / name, [one], empty_scores, jaspar)
         counts.append(len(os.listdir("/proc/self/fd")))
     assert counts[2] == counts[1]  # the first opens what it imports
 
