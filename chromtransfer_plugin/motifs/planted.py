@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -134,7 +134,7 @@ def check_planted(
         ranks = {model: table[f"{model}.D"].rank(ascending=False) for model in lines}
         for name in names:
             own = table.loc[name]
-            row = {"line": line, "motif": name, "n": int(own["n"])}
+            row: dict[str, Any] = {"line": line, "motif": name, "n": int(table["n"][name])}
             for model in lines:
                 row |= {f"{model}.D": own[f"{model}.D"], f"{model}.fdr": own[f"{model}.fdr"]}
                 row[f"{model}.rank"] = int(ranks[model][name])
@@ -146,14 +146,15 @@ def check_planted(
             if not abs(own[f"{other}.D"]) <= MOST_OTHER:
                 problems.append(f"{name}: D in {other} is {own[f'{other}.D']:.3f}, not near 0")
     tested = table.loc[table.index.isin(list(controls))]
-    read = np.column_stack([(tested[f"{m}.fdr"] < fdr) & (tested[f"{m}.D"] > 0) for m in lines]).any(axis=1)
+    read = pd.concat([(tested[f"{m}.fdr"] < fdr) & (tested[f"{m}.D"] > 0) for m in lines], axis=1).any(axis=1)
     if not len(tested):
         problems.append("controls: none has enough sites")
     if read.any():
-        problems.append(f"controls that look like motifs: {', '.join(tested.index[read])}")
+        problems.append(f"controls that look like motifs: {', '.join(tested[read].index)}")
     if tested["sig"].sum() > CONTROL_SHARE * len(tested):
         problems.append(f"controls: {int(tested['sig'].sum())} of {len(tested)} are significant")
-    largest = float(tested[[f"{model}.D" for model in lines]].max(axis=None)) if len(tested) else float("nan")
+    distances = tested[[f"{model}.D" for model in lines]].to_numpy(np.float64)
+    largest = float(distances.max()) if len(tested) else float("nan")
     counts = {
         "tested": len(tested),
         "significant": int(tested["sig"].sum()),
@@ -184,7 +185,7 @@ def check_relatives(
     """
     a, b = planted
     table = table.set_index("motif")
-    ends = {
+    ends: dict[str, tuple[Any, str]] = {
         f"{a}.D": (table[f"{a}.D"].idxmax(), a),
         f"{b}.D": (table[f"{b}.D"].idxmax(), b),
         "diff.D, highest": (table["diff.D"].idxmax(), a),
@@ -193,5 +194,5 @@ def check_relatives(
     return [
         f"{what}: {motif} is unlike the motifs of {line}"
         for what, (motif, line) in ends.items()
-        if p_values.loc[motif, list(planted[line])].min() > RELATED
+        if p_values[list(planted[line])].min(axis=1)[motif] > RELATED
     ]
