@@ -437,6 +437,8 @@ def test_places_that_are_refused(world, tmp_path):  # noqa: F811
     (tmp_path / "notes" / "x.txt").touch()
     refused(world, tmp_path, "is no folder", out=tmp_path / "file")
     refused(world, tmp_path, "is no folder", out=world.bed)
+    for here in (".", "..", "/"):
+        refused(world, tmp_path, "expected the name of a new folder", out=Path(here))
     refused(world, tmp_path, "holds other files", out=tmp_path / "notes")
     refused(world, tmp_path, "holds other files", out=world.binary)
     refused(world, tmp_path, "there is no folder", out=tmp_path / "no" / "s")

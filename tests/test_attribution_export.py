@@ -333,7 +333,7 @@ def test_regions_that_are_not_there(made, tmp_path, what, message):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_list(made, unplaced):
+def test_list(made, unplaced, tmp_path):
     text = list_store(made[0])
     assert "8 windows of 20 bp" in text
     assert "gradient-x-input of the logit" in text
@@ -341,6 +341,9 @@ def test_list(made, unplaced):
     assert "5 windows of a.bed" in text
     assert "genome.fa" in text
     assert "sequences of FASTA files" in list_store(unplaced[0])
+    sets = [{"name": name} for name in "abc"]  # as another program may write them
+    make_store(tmp_path / "s", PLACES, models=[{"name": name} for name in MODELS], sets=sets)
+    assert "  c                    0 windows of ?" in list_store(tmp_path / "s")
     done = CliRunner().invoke(main, ["attributions", "list", str(made[0].parent)])
     assert done.exit_code == 1
     assert "is no attribution store" in done.output

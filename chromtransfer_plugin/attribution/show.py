@@ -92,7 +92,7 @@ def list_store(path: str | Path) -> str:
             f"genome      {genome}",
             "models",
             *(
-                f"  {one['name']:20} output {one['output']}, weights {one['weights_sha256'][:12]}"
+                f"  {one['name']:20} output {one.get('output', '?')}, weights {one.get('weights_sha256', '?')[:12]}"
                 for one in facts["models"]
             ),
             "sets",
@@ -101,7 +101,8 @@ def list_store(path: str | Path) -> str:
         for one in facts["sets"]:
             dropped = sum(one.get("rows", {}).values()) - one.get("rows", {}).get("ok", 0)
             left = f", {dropped:,} rows dropped" if dropped else ""
-            lines.append(f"  {one['name']:20} {counts[one['name']]:,} windows of {one['path']}{left}")
+            n = counts.get(one["name"], 0)
+            lines.append(f"  {one['name']:20} {n:,} windows of {one.get('path', '?')}{left}")
         return "\n".join(lines)
 
 

@@ -381,6 +381,8 @@ def write_store(
 
 def check_target(path: Path) -> None:
     """Raise if a store may not be written at ``path``: something else lies there."""
+    if path.name in ("", ".."):
+        raise ChromTransferError(f"{path}: expected the name of a new folder, which this is not.")
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise ChromTransferError(f"{path}: is no folder, expected the name of a store to write.")
     if path.is_dir() and any(path.iterdir()) and not (path / FACTS).is_file():

@@ -224,10 +224,10 @@ def _note_lengths(path: Path, block: Block, lengths: dict[int, str]) -> None:
         row = good[first]
         lengths.setdefault(int(block.lengths[row]), f"{path}: {block.text(np.array([row]))[0]!r}")
     if len(lengths) > 1:
-        (short, one), (long, other), *_ = lengths.items()
+        (length, row_text), (other_length, other_text), *_ = lengths.items()
         raise ChromTransferError(
-            f"a store holds windows of one length, but {one} has {short:,} bp and {other} has {long:,} bp. Cut all to "
-            "one length: --width BP."
+            f"a store holds windows of one length, but {row_text} has {length:,} bp and {other_text} has {other_length:,} "
+            "bp. Cut all to one length: --width BP."
         )
 
 

@@ -56,11 +56,7 @@ class FastaSource:
             if self.n_rows <= _COMPARED_NAMES:
                 names.append(hash(record.id))
         repeated = len(names) - len(np.unique(names))
-        self.notes = (
-            [f"{path}: {repeated} records have the name of an earlier one; source_line tells them apart."]
-            if repeated
-            else []
-        )
+        self.notes = [f"{path}: {repeated} records have the name of an earlier one."] if repeated else []
 
     def blocks(self, rows: int) -> Iterator[Block]:
         """Yield all records in file order, at most ``rows`` at a time."""
