@@ -1,8 +1,10 @@
-"""In-silico mutagenesis: ours against tangermeme's, on one model and the same sequences in one run.
+"""In-silico mutagenesis: ours against tangermeme's and captum's, on one model and the same sequences in one run.
 
 Methods take turns, and all must give the same numbers. tangermeme's ``fast=True`` is made to use its fast path however
 short the job, and is measured twice: a whole call, with the capture and check of the model that it begins with, and
-without, as the difference between calls with all sequences and with one.
+without, as the difference between calls with all sequences and with one. Captum has no mutagenesis, but its
+FeatureAblation does the same if the base that follows, the one after it and the third take turns as what a base is
+replaced by. Gradients and what is made of them: ``attribution_rivals.py``.
 
     python benchmarks/attribution.py [--json FILE] [--device NAME] [--sequences N] [--repeats N] [--batch N]
 """
@@ -10,6 +12,7 @@ without, as the difference between calls with all sequences and with one.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import platform
 import statistics
@@ -76,6 +79,28 @@ def tangermeme_scores(model: ChromTransfer, device: str, fast: bool, batch: int)
     return scores
 
 
+def captum_scores(model: ChromTransfer, device: str, batch: int) -> Scores:
+    """Raw differences (N, 4, L) of captum's ablation of every position, for three baselines."""
+    method = importlib.import_module("captum.attr").FeatureAblation(model)
+    where = pick_device(device)
+    positions = torch.arange(LENGTH, device=where).expand(1, 4, LENGTH)
+
+    def scores(codes: np.ndarray) -> np.ndarray:
+        X = torch.from_numpy(one_hot(codes)).to(where)
+        raw = torch.zeros_like(X)
+        with torch.inference_mode():
+            for row, own in enumerate(X.split(1)):
+                for shift in (1, 2, 3):
+                    other = own.roll(shift, dims=1)
+                    lost = method.attribute(
+                        own, other, target=0, feature_mask=positions, perturbations_per_eval=batch
+                    )
+                    raw[row] -= lost[0] * other[0]  # it gives the loss of a position in all four channels
+        return raw.cpu().numpy()
+
+    return scores
+
+
 def measure(
     model: ChromTransfer, device: str, n: int, repeats: int, batch: int, slow: bool
 ) -> dict[str, Any]:
@@ -92,11 +117,15 @@ def measure(
     }
     if slow:
         methods |= {"naive": ours("naive"), "tangermeme slow": tangermeme_scores(model, device, False, batch)}
+        if importlib.util.find_spec("captum"):
+            methods["captum"] = captum_scores(model.to(pick_device(device)), device, batch)
+        else:
+            print("captum is not installed: its row is left out (pip install captum)")
     codes = make_codes(n, seed=1)
     seconds: dict[str, list[float]] = {name: [] for name in [*methods, "tangermeme fast, captured"]}
     worst: dict[str, float] = {}
-    for method in methods.values():  # warms up
-        if method is not methods.get("naive") and method is not methods.get("tangermeme slow"):
+    for name, method in methods.items():  # warms up
+        if name not in ("naive", "tangermeme slow", "captum"):
             method(codes[:1])
     scores: dict[str, np.ndarray] = {}
     for repeat in range(repeats):

@@ -13,6 +13,7 @@ from motif_cases import network as motif_network
 from torch import nn
 
 from chromtransfer_plugin.attribution import deep_lift_shap
+from chromtransfer_plugin.attribution.completeness import same_output
 from chromtransfer_plugin.attribution.deep_lift import CONVERGENCE
 from chromtransfer_plugin.attribution.references import shuffles
 from chromtransfer_plugin.errors import ChromTransferError
@@ -149,6 +150,14 @@ def test_a_probability_that_is_certain_has_no_scores() -> None:
     found = deep_lift_shap(model, random_codes(2), "probability", references=3)
     assert 0 < found.completeness.size.max() < 1e-40
     np.testing.assert_allclose(found.scores, 0, atol=1e-40)
+
+
+def test_a_shuffle_that_is_the_sequence_differs_by_nothing() -> None:
+    """Not even by rounding, which would be all of a difference of 0."""
+    codes = torch.tensor([[0, 1], [2, 3]])
+    others = torch.tensor([[[0, 1], [1, 1]], [[2, 2], [2, 3]]])
+    value, rounded = torch.tensor([1.0, 2.0]), torch.tensor([[1.1, 5.0], [6.0, 2.1]])
+    assert same_output(codes, others, value, rounded).tolist() == [[1.0, 5.0], [6.0, 2.0]]
 
 
 class Written(nn.Module):
