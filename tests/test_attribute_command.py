@@ -176,6 +176,28 @@ def test_settings_and_activation_reach_the_method(world, tmp_path):  # noqa: F81
         assert store.facts["method"] == "ism"
 
 
+METHODS = {
+    "gradient-x-input": {},
+    "integrated-gradients": {"steps": 3},
+    "deep-lift-shap": {"references": 2},
+    "ism": {"ism_method": "taylor"},
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method(world, tmp_path, method):  # noqa: F811
+    (tmp_path / "one.bed").write_text("chr1\t100\t700\nchr2\t2600\t3200\n")
+    settings = {"method": method, **METHODS[method]}
+    attributed(world, tmp_path / "s", sets=tmp_path / "one.bed", settings=settings, hypothetical=True)
+    codes = np.stack([encode(world.text["chr1"][100:700]), encode(world.text["chr2"][2600:3200])])
+    network, _ = load_model(world.binary)
+    scores, every = attribute_codes(network, codes, Settings(**settings), hypothetical=True)
+    with AttributionStore(tmp_path / "s") as store:
+        close(store.scores("K562"), scores)
+        close(store.hypothetical("K562"), every)
+        assert store.facts["method"] == method
+
+
 def test_hypothetical_scores_of_several_models(world, tmp_path):  # noqa: F811
     attributed(world, tmp_path / "s", [world.binary, world.multi], hypothetical=True, target=0)
     texts = window_texts(world)
