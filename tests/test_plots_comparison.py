@@ -26,7 +26,7 @@ from chromtransfer_plugin.plots.comparison_figures import (
     regions_figure,
 )
 from chromtransfer_plugin.plots.comparison_parts import Sites, mean_scores
-from chromtransfer_plugin.plots.overview import overview_figure
+from chromtransfer_plugin.plots.overview import extremes, overview_figure
 
 WINDOWS, LENGTH = 60, 200
 MOTIFS = ["MA0001.1 UP", "MA0002.1 DOWN::X", "MA0003.1 same", "rare"]
@@ -321,8 +321,31 @@ def test_bad_requests_are_refused_before_anything_is_written(comparison: Compari
 def test_overview_has_the_profile_the_distances_the_ranks_and_three_motifs(comparison: Comparison) -> None:
     page = overview_figure(comparison)
     titles = [ax.get_title(loc="left") for ax in page.axes]
-    best = comparison.table.dropna(subset="diff.rank").sort_values("diff.D", key=abs, ascending=False)
+    best = comparison.table.dropna(subset="diff.rank").sort_values("diff.D", ascending=False)
+    assert len(best) == 3
     assert titles[0].startswith("a")
-    assert [title.split()[1] for title in titles[-3:]] == [motif.split()[1] for motif in best["motif"][:3]]
+    assert [title.split()[1] for title in titles[-3:]] == [motif.split()[1] for motif in best["motif"]]
     with pytest.raises(ChromTransferError, match="two models"):
         overview_figure(of_one_model(comparison))
+
+
+@pytest.mark.parametrize(
+    ("distances", "expected"),
+    [
+        (
+            [0.7, 0.69, 0.68, -0.3, -0.2],
+            ["0.7", "-0.3", "0.69"],
+        ),  # a family on one side does not hide the other
+        ([0.2, 0.3, -0.6, -0.7, -0.65], ["0.3", "-0.7", "-0.65"]),
+        ([0.5, -0.1], ["0.5", "-0.1"]),
+        ([0.5, 0.4, 0.3, 0.2], ["0.5", "0.2", "0.4"]),
+        ([np.nan, 0.1], ["0.1"]),
+        ([], []),
+    ],
+)
+def test_both_ends_of_the_difference_are_in_the_overview(distances: list[float], expected: list[str]) -> None:
+    rows = [*distances, 0.9]  # the last is not significant
+    table = pd.DataFrame(
+        {"motif": [str(d) for d in rows], "diff.D": rows, "sig": [True] * len(distances) + [False]}
+    )
+    assert extremes(table) == expected

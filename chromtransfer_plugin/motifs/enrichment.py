@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.files import atomic_path
+from chromtransfer_plugin.motifs.places import SitePlaces
 
 MIN_HITS = 100  # paper: motifs with at least 100 sites
 FDR = 0.001  # paper
@@ -128,7 +129,7 @@ def enrichment(
     values = {name: _values(hits, column) for name, column in zip(names, columns, strict=True)}
     if b is not None:
         values["diff"] = values[names[0]] - values[names[1]]
-    places = _Places.of(hits)
+    places = SitePlaces.of(hits)
     values = {name: column[places.order] for name, column in values.items()}
     tested = _enough(hits, places, [values[name] for name in names], min_hits, only)
 
@@ -144,54 +145,6 @@ def enrichment(
             row[f"{name}.D"], row[f"{name}.pairs"] = column.compare(own, near)
         rows.append(row)
     return _finish(pd.DataFrame(rows), list(values), names, fdr)
-
-
-class _Places(NamedTuple):
-    """Hits in the order of the genome; ``starts`` and ``ends`` run on from contig to contig with gaps between."""
-
-    order: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    ends: NDArray[np.int64]
-    widest: int
-    motifs: list[str]
-    by_motif: NDArray[np.int64]  # rows (of the order), sorted by motif and then by place
-    bounds: NDArray[np.int64]  # of each motif's in by_motif
-
-    @classmethod
-    def of(cls, hits: pd.DataFrame) -> _Places:
-        contig = pd.factorize(hits["chrom"])[0]
-        motif, motifs = pd.factorize(hits["motif"])
-        if len(hits) == 0 or (contig < 0).any() or (motif < 0).any():
-            raise ChromTransferError("hits: the table is empty, or a chrom or motif is missing.")
-        starts, ends = (hits[name].to_numpy(np.int64) for name in ("start", "end"))
-        if (ends <= starts).any() or (starts < 0).any():
-            row = hits.iloc[int(((ends <= starts) | (starts < 0)).argmax())]
-            raise ChromTransferError(f"hits: {row['chrom']}:{row['start']}-{row['end']} is no interval.")
-        widest = int((ends - starts).max())
-        offset = contig.astype(np.int64) * (int(ends.max()) + widest)
-        starts, ends = starts + offset, ends + offset
-        order = np.argsort(starts, kind="stable")
-        motif = motif[order]
-        by_motif = np.argsort(motif, kind="stable")
-        bounds = np.concatenate([[0], np.cumsum(np.bincount(motif, minlength=len(motifs)))])
-        return cls(order, starts[order], ends[order], widest, [str(m) for m in motifs], by_motif, bounds)
-
-    def rows(self, motif: int) -> NDArray[np.int64]:
-        return self.by_motif[self.bounds[motif] : self.bounds[motif + 1]]
-
-    def overlapping(self, own: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Rows that share a base with a row of ``own``, these included; each once."""
-        furthest = np.maximum.accumulate(self.ends[own])
-        first = np.flatnonzero(np.concatenate([[True], self.starts[own[1:]] >= furthest[:-1]]))
-        left = self.starts[own[first]]  # own sites merged into intervals apart from each other
-        right = furthest[np.concatenate([first[1:] - 1, [len(own) - 1]])]
-        low = np.searchsorted(self.starts, left - self.widest, "right")
-        high = np.searchsorted(self.starts, right, "left")
-        # a row near two intervals that overlaps the later one overlaps the earlier one too
-        low[1:] = np.maximum(low[1:], high[:-1])
-        count = high - low
-        rows = np.repeat(low - (np.cumsum(count) - count), count) + np.arange(count.sum())
-        return rows[self.ends[rows] > np.repeat(left, count)]
 
 
 class _Sorted(NamedTuple):
@@ -269,7 +222,7 @@ def _values(hits: pd.DataFrame, column: str) -> NDArray[np.float64]:
 
 def _enough(
     hits: pd.DataFrame,
-    places: _Places,
+    places: SitePlaces,
     scores: Sequence[NDArray[np.float64]],
     min_hits: int,
     only: Collection[str] | None,

@@ -10,23 +10,14 @@ from numpy.typing import NDArray
 
 from chromtransfer_plugin.motifs.patterns import Pattern
 from chromtransfer_plugin.motifs.tomtom import information
-from chromtransfer_plugin.onehot import ALPHABET
-from chromtransfer_plugin.plots.style import BASES, DPI, FONT, tidy
+from chromtransfer_plugin.plots.logo import draw_letters
+from chromtransfer_plugin.plots.style import DPI, FONT, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _SHOWN = 40  # rows of the heat map
-
-
-def draw_letters(ax: Axes, heights: NDArray[np.floating], start: int = 0) -> None:
-    """Draw letters of given heights (length, 4), negative ones below zero; the first column stands at x = ``start``."""
-    import logomaker
-
-    frame = pd.DataFrame(heights, columns=list(ALPHABET), index=np.arange(start, start + len(heights)))
-    logomaker.Logo(frame, ax=ax, color_scheme=BASES, shade_below=0.4, baseline_width=0.5)
-    tidy(ax)
 
 
 def pattern_figure(pattern: Pattern, match: Any, motif: NDArray[np.floating] | None) -> Figure:
@@ -56,7 +47,8 @@ def pattern_figure(pattern: Pattern, match: Any, motif: NDArray[np.floating] | N
         figsize=(1.5 + 0.28 * max(high - low, 14), 1.7 * len(rows)), dpi=DPI, layout="constrained"
     )
     for ax, (label, heights, start) in zip(np.ravel(figure.subplots(len(rows), 1)), rows, strict=True):
-        draw_letters(ax, heights, start)
+        draw_letters(ax, heights, start, shade=0.4)
+        tidy(ax)
         ax.set_xlim(low - 0.5, high - 0.5)
         ax.set_ylabel(label, fontsize=FONT - 1)
         if label.endswith("bits"):

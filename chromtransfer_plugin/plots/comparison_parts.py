@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from chromtransfer_plugin.files import atomic_path
 from chromtransfer_plugin.motifs.comparison import Comparison
-from chromtransfer_plugin.motifs.enrichment import _Places
+from chromtransfer_plugin.motifs.places import SitePlaces
 from chromtransfer_plugin.plots.style import DPI
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Sites:
     """
 
     def __init__(self, hits: pd.DataFrame) -> None:
-        self._places = _Places.of(hits)
+        self._places = SitePlaces.of(hits)
         self._numbers = {motif: number for number, motif in enumerate(self._places.motifs)}
 
     def split(self, motif: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from chromtransfer_plugin.errors import ChromTransferError
@@ -15,11 +15,13 @@ from chromtransfer_plugin.plots.style import BASES, FONT, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.path import Path as MplPath
 
 Highlight = tuple[int, int, str]
 
 _SITE = "0.9"
 _ROW = 0.13  # height of one row of labels, as a share of the axes
+_LETTER_WIDTH = 0.95  # bp
 LOGO_WIDTH = 80  # bp in one row of a figure: letters stay legible
 
 
@@ -72,7 +74,7 @@ def plot_logo(
     sequence : ndarray, shape (L,) base codes or (4, L) one-hot
         An N has no letter.
     scores : ndarray, shape (L,)
-        Attribution per base.
+        Attribution per base. A NaN has no letter.
     start : int
         0-based contig position of the first base; the x axis shows 0-based positions.
     highlights : sequence of (start, end, label)
@@ -91,10 +93,8 @@ def plot_logo(
             f"logo: expected codes (L,) or one-hot (4, L) and scores (L,), got {sequence.shape} and "
             f"{np.shape(scores)}."
         )
-    positions = np.arange(start, start + len(scores))
-    heights = pd.DataFrame((letters * scores).T, columns=list(ALPHABET), index=positions)
-    _letters(ax, heights, shade_below=0.4, fade_below=0.3)
-    ax.set_xlim(start - 0.5, start + len(scores) - 0.5)
+    scores = np.nan_to_num(scores)
+    draw_letters(ax, (letters * scores).T, start, shade=0.4, fade=0.3)
     rows = _mark(ax, highlights)
     low, high = min(0.0, float(np.min(scores))), max(0.0, float(np.max(scores)))
     margin = 0.05 * ((high - low) or 1.0)
@@ -126,22 +126,76 @@ def plot_motif(ax: Axes, matrix: NDArray[np.floating], title: str = "") -> None:
     if not ((p >= 0).all() and np.allclose(p.sum(axis=1), 1, atol=1e-3)):
         raise ChromTransferError("motif: expected probabilities, four that sum to 1 in each row.")
     information = 2 + (p * np.log2(np.where(p > 0, p, 1))).sum(axis=1, keepdims=True)
-    heights = pd.DataFrame(p * information, columns=list(ALPHABET), index=np.arange(1, len(p) + 1))
-    _letters(ax, heights)
-    ax.set(xlim=(0.5, len(p) + 0.5), ylim=(0, 2), yticks=[0, 1, 2])
+    draw_letters(ax, p * information, 1)
+    ax.set(ylim=(0, 2), yticks=[0, 1, 2])
     ax.set_ylabel("Bits", fontsize=FONT)
     ax.set_xlabel("Position in the motif", fontsize=FONT)
     ax.set_title(title, fontsize=FONT + 1, loc="left")
     tidy(ax)
 
 
-def _letters(ax: Axes, heights: pd.DataFrame, **style: float) -> None:
-    import logomaker
+def draw_letters(
+    ax: Axes, heights: NDArray[np.floating], start: int = 0, shade: float = 0.0, fade: float = 0.0
+) -> None:
+    """Stack letters at each position, the tallest on top; negative ones hang below zero, upside down.
 
-    if heights.to_numpy().any():
-        logomaker.Logo(heights, ax=ax, color_scheme=BASES, baseline_width=0.5, **style)
-    else:  # logomaker sets limits that matplotlib warns of
-        ax.axhline(0, color="black", linewidth=0.5)
+    Parameters
+    ----------
+    ax : matplotlib Axes
+        Gets limits that hold all letters, and a line at zero.
+    heights : ndarray, shape (L, 4)
+        Of A, C, G, T. A letter without height is not drawn.
+    start : int
+        Position of the first one.
+    shade, fade : float
+        How much darker and how much more transparent negative letters are, 0 to 1.
+    """
+    from matplotlib.colors import to_rgb
+    from matplotlib.patches import PathPatch
+    from matplotlib.transforms import Affine2D
+
+    glyphs = _glyphs()
+    colors = [np.array(to_rgb(BASES[base])) for base in ALPHABET]
+    for position, stack in enumerate(np.asarray(heights, dtype=np.float64), start):
+        top = float(stack[stack < 0].sum())
+        for base in np.argsort(stack):
+            height = float(stack[base])
+            if not height:
+                continue
+            low, top, below = top, top + abs(height), height < 0
+            place = Affine2D().scale(_LETTER_WIDTH, height).translate(position, top if below else low)
+            letter = PathPatch(
+                place.transform_path(glyphs[base]),
+                facecolor=colors[base] * (1 - shade * below),
+                alpha=1 - fade * below,
+                linewidth=0,
+                zorder=0,
+            )
+            ax.add_artist(letter)  # add_patch would look for the limits again at each letter
+    ax.axhline(0, color="black", linewidth=0.5, zorder=-1)
+    ax.set_xlim(start - 0.5, start + len(heights) - 0.5)
+    low, high = (
+        float(np.sum(part, axis=1).max(initial=0))
+        for part in (np.maximum(-heights, 0), np.maximum(heights, 0))
+    )
+    if low or high:
+        ax.set_ylim(-low, high)
+
+
+@cache
+def _glyphs() -> list[MplPath]:
+    """Outlines of A, C, G and T, scaled to x from -0.5 to 0.5 and y from 0 to 1."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+    from matplotlib.transforms import Affine2D
+
+    glyphs: list[MplPath] = []
+    for base in ALPHABET:
+        outline = TextPath((0, 0), base, size=1, prop=FontProperties(family="sans", weight="bold"))
+        box = outline.get_extents()
+        to_unit = Affine2D().translate(-box.xmin, -box.ymin).scale(1 / box.width, 1 / box.height)
+        glyphs.append(to_unit.translate(-0.5, 0).transform_path(outline))
+    return glyphs
 
 
 def _mark(ax: Axes, highlights: Sequence[Highlight]) -> int:

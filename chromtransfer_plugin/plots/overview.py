@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.motifs.comparison import Comparison
 from chromtransfer_plugin.plots.comparison_parts import Sites, distributions, mean_scores, new_figure
@@ -21,7 +23,7 @@ _ECDFS = 3
 
 
 def overview_figure(comparison: Comparison) -> Figure:
-    r"""Draw profile, distances, ranks, and the cumulative distributions of the three motifs of the largest \|D\| of A - B.
+    """Draw profile, distances, ranks, and the cumulative distributions of three motifs at the ends of D of A - B.
 
     Raises
     ------
@@ -44,9 +46,7 @@ def overview_figure(comparison: Comparison) -> Figure:
     plot_distances(distances, table, a, b, comparison.focus["motif"].astype(str), title)
     for letter, name, bottom in (("c", a, 10.35), ("d", b, 5.3)):
         plot_ranks(panel(8.6, bottom, 5.1, 4.15), table, name, title=f"{letter}  {name}")
-    ranked = table.dropna(subset=["diff.D"])
-    ranked = ranked[ranked["sig"].astype(bool)].sort_values("diff.D", key=abs, ascending=False, kind="stable")
-    motifs = ranked["motif"].astype(str).tolist()[:_ECDFS]
+    motifs = extremes(table)
     if motifs:
         sites, names = Sites(comparison.hits), short_names(motifs)
         score = upper_first(site_score_name(facts, comparison.how))
@@ -55,3 +55,17 @@ def overview_figure(comparison: Comparison) -> Figure:
         values, statistics = distributions(comparison, motif, sites, [a, b])
         plot_ecdf(ax, values, names[motif], statistics, score, f"{'efg'[i]}  {names[motif]}")
     return figure
+
+
+def extremes(table: pd.DataFrame) -> list[str]:
+    """Return the significant motifs of the largest and the smallest D of the difference, then the next one of a larger size.
+
+    Motifs of one family have nearly the same sites; the three largest sizes of D would often be one family's.
+    """
+    ranked = table[table["sig"].astype(bool)].dropna(subset=["diff.D"]).sort_values("diff.D", kind="stable")
+    order = ranked["motif"].astype(str).tolist()
+    if len(order) <= _ECDFS:
+        return order[::-1]
+    distances = ranked["diff.D"].tolist()
+    third = order[-2] if abs(distances[-2]) >= abs(distances[1]) else order[1]
+    return [order[-1], order[0], third]

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chromtransfer_plugin.motifs.comparison import Comparison
-from chromtransfer_plugin.motifs.enrichment import _Places
+from chromtransfer_plugin.motifs.places import SitePlaces
 
 QUANTILES = np.linspace(0, 1, 51)
 BEST = 5  # sites at either end
@@ -75,7 +75,7 @@ class SiteTable:
 
     def __init__(self, comparison: Comparison) -> None:
         self._hits = comparison.hits
-        self._places = _Places.of(comparison.hits)
+        self._places = SitePlaces.of(comparison.hits)
         self._numbers = {motif: number for number, motif in enumerate(self._places.motifs)}
         self._values = [
             _Values.of(column[self._places.order]) for column in site_scores(self._hits, comparison)
