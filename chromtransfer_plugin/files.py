@@ -18,6 +18,7 @@ from chromtransfer_plugin.errors import ChromTransferError
 CACHE_VARIABLE = "CHROMTRANSFER_CACHE"
 USER_CACHE = Path("~/.cache/chromtransfer")
 _STREAMS = ("/dev/std", "/dev/fd/")  # links to files if the output is redirected to one
+_LONGEST_NAME = 255  # bytes
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -95,11 +96,23 @@ def open_output(stack: contextlib.ExitStack, path: Path, level: int = 9) -> IO[b
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove the temporary files of ``path`` that killed processes left; nobody may be writing it now."""
-    ours = re.compile(rf"\.tmp-[0-9a-f]{{12}}-{re.escape(path.name)}")
-    with contextlib.suppress(OSError):
-        for found in [entry for entry in path.parent.iterdir() if ours.fullmatch(entry.name)]:
-            found.unlink()
+    """Remove what killed processes left of ``path``, a file or folder; nobody may be writing it now.
+
+    An old folder that was moved away for a new one that never came goes back to its place.
+    """
+    ours = re.compile(rf"\.tmp-[0-9a-f]{{12}}-(new-|old-|){re.escape(path.name)}")
+    found = [(entry, ours.fullmatch(entry.name)) for entry in path.parent.iterdir()]
+    for entry, match in found:
+        with contextlib.suppress(OSError):
+            if match and match[1] == "":
+                entry.unlink()
+            elif (
+                match and entry.is_dir()
+            ):  # a file is of another target, which is called like this one with new- or old-
+                if match[1] == "old-" and not path.exists():
+                    entry.rename(path)
+                else:
+                    shutil.rmtree(entry)
 
 
 @contextlib.contextmanager
@@ -127,12 +140,12 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             target.rename(old)
         new.rename(target)
     except OSError as error:
-        if old.exists() and not target.exists():
-            old.rename(target)
         raise ChromTransferError(
             f"{target}: cannot be written ({error.strerror}: {error.filename})."
         ) from error
     finally:
+        if old.exists() and not target.exists():  # also when a user stops it right here
+            old.rename(target)
         for leftover in (new, old):
             if leftover.is_symlink() or leftover.is_file():
                 leftover.unlink(missing_ok=True)
@@ -170,6 +183,15 @@ def packaged_folder(name: str) -> Path | None:
     """Find a folder that comes with this package: inside it (the wheel holds a copy), or beside it in the source tree."""
     package = Path(__file__).parent
     return next((path for path in (package / name, package.parent / name) if path.is_dir()), None)
+
+
+def require_short(path: Path) -> None:
+    """Raise if a part of ``path`` is longer than names of files can be."""
+    for part in path.parts:
+        if len(os.fsencode(part)) > _LONGEST_NAME:
+            raise ChromTransferError(
+                f"the name {part[:40]}... has {len(os.fsencode(part))} bytes, names of files have at most {_LONGEST_NAME}."
+            )
 
 
 def require_parent(path: Path) -> None:

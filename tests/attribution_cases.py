@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from chromtransfer_plugin.attribution.store import Piece, write_store
 
@@ -55,3 +56,48 @@ def make_store(folder: Path, places: list[tuple[str, str | None, int | None]], *
 
     write_store(folder, facts(**changes), regions(places), [cut(slice(half)), cut(slice(half, None))])
     return whole
+
+
+# Not sorted; rows 0, 1 and 3 overlap, row 2 is row 0 again.
+PLACES = [
+    ("a", "chr2", 110),
+    ("a", "chr2", 100),
+    ("a", "chr2", 110),
+    ("a", "chr2", 119),
+    ("a", "chr1", 980),
+    ("b", "chr10", 0),
+    ("b", "chr2", 115),
+    ("b", "chr2", 300),
+]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("store") / "s"
+    whole = make_store(folder, PLACES, hypothetical=True)
+    return folder, whole
+
+
+@pytest.fixture(scope="module")
+def unplaced(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("store") / "s"
+    return folder, make_store(folder, [("a", None, None), ("b", "chr1", 5), ("b", None, None)], genome=None)
+
+
+def once(name: str) -> list[int]:
+    """Rows of a set, each place once."""
+    return [row for row, place in enumerate(PLACES) if place[0] == name and place not in PLACES[:row]]
+
+
+def brute_force(scores, rows) -> dict[str, np.ndarray]:
+    """Mean score of every base, NaN where there is no window."""
+    found = {}
+    for name, length in CONTIGS.items():
+        total, count = np.zeros(length), np.zeros(length)
+        for row in rows:
+            _, chrom, start = PLACES[row]
+            if chrom == name:
+                total[start : start + WINDOW] += scores[row]
+                count[start : start + WINDOW] += 1
+        found[name] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return found

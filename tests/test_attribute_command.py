@@ -1,4 +1,4 @@
-"""``chromtransfer attribute``: values of every window, model and output, resuming, and what is refused."""
+"""``chromtransfer attribute``: values of every window, model and output, and what is refused."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import errno
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
 from collections import namedtuple
 from pathlib import Path
 
@@ -16,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from attribute_cases import FILES, WINDOWS, attributed, second, small_pieces  # noqa: F401 - some are fixtures
 from click.testing import CliRunner
 from kipoi_cases import make_checkpoint
 from predict_cases import LINES, REASONS, ROWS, World, window_texts, world  # noqa: F401 - world is a fixture
@@ -23,34 +21,11 @@ from predict_cases import LINES, REASONS, ROWS, World, window_texts, world  # no
 from chromtransfer_plugin.attribution import AttributionStore, run
 from chromtransfer_plugin.attribution.gradients import gradient_x_input
 from chromtransfer_plugin.attribution.methods import Settings, attribute_codes
-from chromtransfer_plugin.attribution.run import attribute_file
 from chromtransfer_plugin.checkpoint import load_model, save_model
 from chromtransfer_plugin.cli import main
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.onehot import decode, encode
 from chromtransfer_plugin.prediction import store as partial_store
-from chromtransfer_plugin.prediction.store import Partial
-
-WINDOWS = [window for _, window in ROWS if window]
-FILES = ("store.json", "regions.parquet", "attributions.h5")
-
-
-@pytest.fixture(autouse=True)
-def _small_pieces(monkeypatch):
-    monkeypatch.setattr(run, "_SAVED", {"cpu": (2, 2)})
-
-
-@pytest.fixture(scope="module")
-def second(world) -> Path:  # noqa: F811
-    """Another set: one window of the first and a new one, as CSV."""
-    path = world.folder / "second.csv"
-    path.write_text("chr1:100-700,K562\nchr2:5000-5600,other\n")
-    return path
-
-
-def attributed(world: World, out: Path, models=None, sets=None, **options):  # noqa: F811
-    options = {"genome": world.genome, "device": "cpu", **options}
-    return attribute_file(models or world.binary, world.bed if sets is None else sets, out, **options)
 
 
 def by_hand(model: Path, texts: list[str], **options) -> np.ndarray:
@@ -240,145 +215,6 @@ def test_fasta_records_are_cut_to_the_window(world, tmp_path):  # noqa: F811
         close(store.scores("K562"), by_hand(world.binary, [text[:600], text[1050:1650], text[:600]]))
 
 
-# --- resuming ----------------------------------------------------------------------------------------
-
-# Dies for good right after, or in the middle of, storing piece number KILL.
-SCRIPT = """
-import os, signal, sys
-from chromtransfer_plugin.attribution import run
-from chromtransfer_plugin.prediction import store
-run._SAVED["cpu"] = (2, 2)
-left, middle = int(sys.argv[1]), sys.argv[2] == "middle"
-def fsync(handle):
-    global left
-    left -= 1
-    if left == 0:
-        if middle:
-            os.truncate(handle, os.fstat(handle).st_size - 5)
-        os.kill(os.getpid(), signal.SIGKILL)
-store.os.fsync = fsync
-binary, multi, bed, second, genome, out = sys.argv[3:]
-run.attribute_file([binary, multi], [bed, second], out, genome=genome, device="cpu", hypothetical=True, target="K562")
-"""
-
-
-def scored_windows(monkeypatch) -> list[int]:
-    """Windows that reach a model from here on."""
-    windows: list[int] = []
-    original = run.attribute_codes
-    monkeypatch.setattr(
-        run,
-        "attribute_codes",
-        lambda *given, **named: (windows.append(len(given[1])), original(*given, **named))[1],
-    )
-    return windows
-
-
-@pytest.mark.parametrize(("kill", "where", "done"), [(3, "after", 4), (4, "middle", 6)])
-def test_after_a_kill_the_same_command_goes_on(world, second, tmp_path, monkeypatch, kill, where, done):  # noqa: F811
-    sets, models, options = (
-        [world.bed, second],
-        [world.binary, world.multi],
-        {"hypothetical": True, "target": "K562"},
-    )
-    attributed(world, tmp_path / "whole", models, sets, **options)
-    out = tmp_path / "s"
-    arguments = [kill, where, world.binary, world.multi, world.bed, second, world.genome, out]
-    child = subprocess.run([sys.executable, "-c", SCRIPT, *map(str, arguments)], capture_output=True)
-    assert child.returncode == -signal.SIGKILL, child.stderr.decode()
-    assert not out.exists()
-    assert (tmp_path / ".s.partial").is_dir()
-    windows, messages = scored_windows(monkeypatch), []
-    attributed(world, out, models, sets, report=messages.append, **options)
-    total = len(WINDOWS) + 2
-    assert f"resumed: {done} of {total} windows were done before" in messages
-    assert sum(windows) == 2 * (total - done)
-    for name in FILES:
-        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    assert not (tmp_path / ".s.partial").exists()
-
-
-def interrupted(world, out, monkeypatch, pieces=1, **options) -> None:  # noqa: F811
-    left = [pieces]
-    original = run.attribute_codes
-
-    def stop(*given, **named):
-        left[0] -= 1
-        if left[0] < 0:
-            raise KeyboardInterrupt
-        return original(*given, **named)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(run, "attribute_codes", stop)
-        with pytest.raises(KeyboardInterrupt):
-            attributed(world, out, **options)
-    assert out.with_name(f".{out.name}.partial").is_dir() == (pieces > 0)
-
-
-CHANGES = {
-    "settings": {"settings": {"objective": "probability"}},
-    "window": {"width": 300},
-    "models": {"models": "other"},
-    "hypothetical": {"hypothetical": True},
-    "sets": {"sets": "x=regions.bed"},
-}
-
-
-@pytest.mark.parametrize("changed", CHANGES)
-def test_other_settings_start_anew(world, tmp_path, monkeypatch, changed):  # noqa: F811
-    options = dict(CHANGES[changed])
-    if changed == "models":
-        options["models"] = f"other={world.binary}"
-    if changed == "sets":
-        options["sets"] = f"x={world.bed}"
-    attributed(world, tmp_path / "whole", **options)
-    interrupted(world, tmp_path / "s", monkeypatch)
-    messages = []
-    attributed(world, tmp_path / "s", report=messages.append, **options)
-    assert any(f"other settings ({changed})" in text for text in messages)
-    for name in FILES:
-        assert (tmp_path / "s" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-
-
-def test_an_interrupted_run_leaves_the_old_store(world, tmp_path, monkeypatch):  # noqa: F811
-    attributed(world, tmp_path / "s")
-    before = {name: (tmp_path / "s" / name).read_bytes() for name in FILES}
-    interrupted(world, tmp_path / "s", monkeypatch, settings={"objective": "probability"})
-    assert {name: (tmp_path / "s" / name).read_bytes() for name in FILES} == before
-    interrupted(world, tmp_path / "t", monkeypatch, pieces=0)
-
-
-def test_two_runs_to_one_store_do_not_mix(world, tmp_path):  # noqa: F811
-    with (
-        Partial(tmp_path / "s", {}, 1).opened(),
-        pytest.raises(ChromTransferError, match="another run is writing the same output"),
-    ):
-        attributed(world, tmp_path / "s")
-    attributed(world, tmp_path / "s")
-
-
-def test_a_set_that_changes_meanwhile_is_refused(world, tmp_path, monkeypatch):  # noqa: F811
-    bed = tmp_path / "a.bed"
-    shutil.copy(world.bed, bed)
-    original = run.attribute_codes
-
-    def change(*given, **named):
-        bed.write_text("chr1\t0\t600\n")
-        return original(*given, **named)
-
-    monkeypatch.setattr(run, "attribute_codes", change)
-    with pytest.raises(ChromTransferError, match="changed while it was read"):
-        attributed(world, tmp_path / "s", sets=bed)
-    assert not (tmp_path / "s").exists()
-
-
-def test_the_dropped_rows_of_an_earlier_run_go(world, second, tmp_path):  # noqa: F811
-    attributed(world, tmp_path / "s")
-    assert (tmp_path / "s.dropped.tsv").exists()
-    attributed(world, tmp_path / "s", sets=second)
-    assert not (tmp_path / "s.dropped.tsv").exists()
-
-
 # --- what is refused ---------------------------------------------------------------------------------
 
 
@@ -443,7 +279,11 @@ def test_sets_that_do_not_go_together(world, second, tmp_path):  # noqa: F811
     (tmp_path / "link.bed").symlink_to(world.bed)
     refused(world, tmp_path, "is given twice", sets=[world.bed, tmp_path / "link.bed"])
     refused(world, tmp_path, "2 sets are called 'a'", sets=[f"a={world.bed}", f"a={second}"])
-    refused(world, tmp_path, "the name 'a/b' cannot", sets=f"a/b={world.bed}")
+    for name in ("a/b", "..", "."):
+        refused(world, tmp_path, rf"--set: the name '{name}' cannot", sets=f"{name}={world.bed}")
+        refused(world, tmp_path, rf"--model: the name '{name}' cannot", models=f"{name}={world.binary}")
+    refused(world, tmp_path, "names of files have at most 255", sets=f"{'a' * 256}={world.bed}")
+    refused(world, tmp_path, "names of files have at most 255", models=f"{'ä' * 128}={world.binary}")
     refused(world, tmp_path, "make two stores", sets=[world.bed, tmp_path / "x.fa"])
     refused(world, tmp_path, "--genome has no use with FASTA", sets=tmp_path / "x.fa")
     refused(
@@ -464,6 +304,10 @@ def test_places_that_are_refused(world, tmp_path):  # noqa: F811
     refused(world, tmp_path, "holds other files", out=tmp_path / "notes")
     refused(world, tmp_path, "holds other files", out=world.binary)
     refused(world, tmp_path, "there is no folder", out=tmp_path / "no" / "s")
+    refused(world, tmp_path, "names of files have at most 255", out=tmp_path / ("s" * 256))
+    attributed(world, tmp_path / "earlier")
+    (tmp_path / "earlier" / "figures").mkdir()
+    refused(world, tmp_path, "holds figures beside an earlier store", out=tmp_path / "earlier")
     shutil.copy(world.bed, tmp_path / "s.dropped.tsv")
     refused(world, tmp_path, "is an input of this run", sets=tmp_path / "s.dropped.tsv")
 

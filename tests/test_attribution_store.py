@@ -166,6 +166,17 @@ def change_regions(folder, **changes):
     pd.read_parquet(path).assign(**changes).to_parquet(path)
 
 
+def store_alike(folder, name, **changes):
+    """Put in a file of a store of the same shapes."""
+    make_store(folder.parent / "other", PLACES, **changes)
+    shutil.copy(folder.parent / "other" / name, folder / name)
+
+
+def turn_regions(folder):
+    path = folder / "regions.parquet"
+    pd.read_parquet(path).iloc[::-1].to_parquet(path)
+
+
 def replace_by_group(folder):
     with h5py.File(folder / "attributions.h5", "a") as file:
         del file["scores/1"]
@@ -210,6 +221,20 @@ DAMAGES = {
     ),
     "ends": (lambda s: change_regions(s, end=1_000), "windows of other lengths than 20"),
     "regions of another": (lambda s: other_store(s, "regions.parquet"), r"'codes' has the shape \(7, 20\)"),
+    "arrays of one alike": (
+        lambda s: store_alike(s, "attributions.h5", objective="probability"),
+        "h5: was written for another store",
+    ),
+    "facts of one alike": (
+        lambda s: store_alike(s, "store.json", objective="probability"),
+        "h5: was written for another store",
+    ),
+    "regions turned": (turn_regions, "parquet: is not the table that store.json names"),
+    "length of a contig": (
+        lambda s: change_facts(s, genome={"path": "g", "identity": "g", "contigs": {"chr1": "9"}}),
+        "length of contig chr1: '9'",
+    ),
+    "facts of bytes": (lambda s: (s / "store.json").write_bytes(b"\xb8" * 900), r"not readable \(no text\)"),
     "arrays of another": (lambda s: other_store(s, "attributions.h5"), r"'codes' has the shape \(3, 20\)"),
 }
 
@@ -222,6 +247,15 @@ def test_damaged_stores_are_refused(tmp_path, damage):
     do(tmp_path / "s")
     with pytest.raises(ChromTransferError, match=message):
         AttributionStore(tmp_path / "s")
+
+
+def test_a_store_may_be_moved(tmp_path):
+    whole = make_store(tmp_path / "s", PLACES)
+    (tmp_path / "s").rename(tmp_path / "t")
+    with AttributionStore(tmp_path / "t") as store:
+        np.testing.assert_array_equal(store.scores("HEPG2"), whole.scores[:, 1])
+    with pytest.raises(ChromTransferError, match="names of files have at most 255"):
+        AttributionStore(tmp_path / ("s" * 256))
 
 
 def test_damaged_numbers_are_refused_when_they_are_read(tmp_path):

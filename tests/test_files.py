@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.files import atomic_folder, atomic_path
+from chromtransfer_plugin.files import atomic_folder, atomic_path, remove_leftovers
 
 
 def test_the_target_appears_only_when_complete_and_nothing_else_stays(tmp_path):
@@ -98,3 +98,38 @@ def test_a_folder_takes_the_place_of_what_was_there_and_nothing_else_stays(tmp_p
     assert os.listdir(target.parent) == ["out"]
     assert os.listdir(target) == ["x"]
     assert os.listdir(tmp_path / "elsewhere") == []
+
+
+def test_an_old_folder_comes_back_if_it_is_stopped_between_the_renames(tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").touch()
+    rename = Path.rename
+
+    def stop(path, target):
+        if "-new-" in path.name:
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", stop)
+    with pytest.raises(KeyboardInterrupt), atomic_folder(tmp_path / "out"):
+        pass
+    assert os.listdir(tmp_path) == ["out"]
+    assert os.listdir(tmp_path / "out") == ["old"]
+
+
+def test_leftovers_of_a_kill(tmp_path):
+    mark = ".tmp-0123456789ab"
+    for name in (f"{mark}-old-out", f"{mark}-new-out", f"{mark}-new-other"):
+        (tmp_path / name).mkdir()
+    for name in (f"{mark}-out", f"{mark}-other"):
+        (tmp_path / name).touch()
+    (tmp_path / f"{mark[:-1]}c-new-out").touch()  # of a file that is called new-out
+    (tmp_path / f"{mark}-old-out" / "precious").touch()
+    remove_leftovers(tmp_path / "out")
+    assert sorted(os.listdir(tmp_path)) == [
+        f"{mark}-new-other",
+        f"{mark}-other",
+        f"{mark[:-1]}c-new-out",
+        "out",
+    ]
+    assert os.listdir(tmp_path / "out") == ["precious"]

@@ -111,8 +111,7 @@ def _export(
     contigs = store.contigs if tracks else {}  # refuses sequences without a genome before anything is written
     if format == "npz":
         store.hypothetical(models[0], slice(0, 0))  # refuses a store without
-    if out.resolve().is_relative_to(store.path.resolve()):
-        raise ChromTransferError(f"{out}: is inside the store. Choose another folder.")
+    store.require_outside(out)
     files = {
         (model, name): _paths(store, format, out, model, name, compress) for model in models for name in sets
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -72,13 +73,13 @@ def plot_store(
         )
     with AttributionStore(path) as store:
         wanted = store.chosen_models(models)
+        target = Path(out or out_folder or "").expanduser()
+        store.require_outside(target)
         if region is not None:
-            assert out is not None
-            files = [_plot_region(store, region, Path(out).expanduser(), wanted, sets)]
+            files = [_plot_region(store, region, target, wanted, sets)]
         else:
             assert top is not None
-            assert out_folder is not None
-            files = _plot_top(store, top, Path(out_folder).expanduser(), wanted, sets)
+            files = _plot_top(store, top, target, wanted, sets)
     report("\n".join(map(str, files)))
     return files
 
@@ -124,13 +125,15 @@ def _plot_top(
 
 def _file_names(folder: Path, names: Sequence[str]) -> list[Path]:
     """Names of files that exist once each: later windows of one name get a number."""
-    used: dict[str, int] = {}
-    files = []
+    files: dict[str, Path] = {}
     for name in names:
         stem = _UNSAFE.sub("_", name)
-        used[stem] = used.get(stem, 0) + 1
-        files.append(folder / f"{stem}{'' if used[stem] == 1 else f'.{used[stem]}'}.png")
-    return files
+        numbers = itertools.count(2)
+        unique = stem
+        while unique in files:
+            unique = f"{stem}.{next(numbers)}"
+        files[unique] = folder / f"{unique}.png"
+    return list(files.values())
 
 
 def _check_length(what: str, length: int) -> None:

@@ -268,7 +268,9 @@ class _Run:
             "models": [column.identity for column in self._columns],
             "sets": [[one["name"], one["sha256"]] for one in facts["sets"]],
             "genome": facts["genome"] and facts["genome"]["identity"],
-            **{name: facts[name] for name in ("window", "hypothetical", "settings", "versions")},
+            # The same file may mean other windows: by its name, narrowPeak or not, and by --width.
+            "windows": [self._survey.window, self._survey.places_sha256],
+            **{name: facts[name] for name in ("hypothetical", "settings", "versions")},
             "device": str(self._device),
             "windows saved at a time": self._size,
         }

@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -143,7 +143,11 @@ def show_region(
     with AttributionStore(path) as store, contextlib.ExitStack() as stack:
         found = find_windows(store, region, sets)
         wanted = store.chosen_models(models)
-        output = sys.stdout.buffer if out is None else open_output(stack, Path(out).expanduser())
+        output: IO[bytes] = sys.stdout.buffer
+        if out is not None:
+            target = Path(out).expanduser()
+            store.require_outside(target)
+            output = open_output(stack, target)
         output.write(("\t".join([*TABLE_COLUMNS, *wanted]) + "\n").encode())
         n = 0
         for table in _base_tables(store, found, wanted):

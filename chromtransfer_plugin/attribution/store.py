@@ -12,8 +12,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -23,6 +22,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chromtransfer_plugin.attribution.arrays import Output, create_array, picked
+from chromtransfer_plugin.attribution.store_parts import (
+    ARRAYS,
+    FACTS,
+    FORMAT,
+    REGION_COLUMNS,
+    REGIONS,
+    check_parts,
+    check_target,
+    identity_of,
+    read_facts,
+    readable,
+)
+from chromtransfer_plugin.checkpoint import sha256
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.files import atomic_folder
 from chromtransfer_plugin.onehot import ALPHABET
@@ -31,9 +43,18 @@ from chromtransfer_plugin.regions import parse_region, region_ids
 if TYPE_CHECKING:
     import h5py
 
-FORMAT = 1
-FACTS, REGIONS, ARRAYS = "store.json", "regions.parquet", "attributions.h5"
-REGION_COLUMNS = ("set", "chrom", "start", "end", "name", "label")
+__all__ = [
+    "ARRAYS",
+    "FACTS",
+    "FORMAT",
+    "REGIONS",
+    "REGION_COLUMNS",
+    "AttributionStore",
+    "Piece",
+    "check_target",
+    "window_names",
+    "write_store",
+]
 
 Rows = slice | Sequence[int] | NDArray[np.int64] | None
 
@@ -67,7 +88,7 @@ class AttributionStore:
         ``method`` (gradient-x-input, integrated-gradients, deep-lift-shap or ism), ``objective`` (logit or probability),
         ``models`` (dicts with name, output, weights_sha256, ...), ``sets`` (dicts with name, path, ...), ``window``,
         ``genome`` (path, identity and contigs, a dict of lengths; None for sequences without a genome), ``settings``
-        and versions.
+        and versions; ``regions_sha256`` and ``identity`` tell whether the files belong together.
     regions : DataFrame
         Columns ``REGION_COLUMNS``; row number = row of the arrays. chrom, start and end are missing for a sequence without a
         place. set and chrom are categorical.
@@ -85,14 +106,18 @@ class AttributionStore:
         import h5py
 
         self.path = Path(path).expanduser()
-        self.facts: dict[str, Any] = _read_facts(self.path)
-        with _readable(self.path):
+        self.facts: dict[str, Any] = read_facts(self.path)
+        with readable(self.path):
             self.regions = pd.read_parquet(self.path / REGIONS).reset_index(drop=True)
             self._file: h5py.File = h5py.File(self.path / ARRAYS, "r")
         self.models: list[str] = [model["name"] for model in self.facts["models"]]
         self.sets: list[str] = [one["name"] for one in self.facts["sets"]]
         self.window = int(self.facts["window"])
-        self._check()
+        try:
+            check_parts(self.path, self.facts, self.regions, self._file)
+        except BaseException:
+            self.close()
+            raise
 
     def __len__(self) -> int:
         return len(self.regions)
@@ -114,41 +139,6 @@ class AttributionStore:
     def close(self) -> None:
         """Close the file of arrays."""
         self._file.close()
-
-    def _check(self) -> None:
-        try:
-            self._check_regions()
-            self._check_arrays()
-        except BaseException:
-            self.close()
-            raise
-
-    def _check_regions(self) -> None:
-        absent = set(REGION_COLUMNS) - set(self.regions.columns)
-        if absent:
-            raise ChromTransferError(f"{self.path / REGIONS}: no column {', '.join(sorted(absent))}.")
-        strange = set(self.regions["set"].unique()) - set(self.sets)
-        lengths = (self.regions["end"] - self.regions["start"]).dropna()
-        if strange or not (lengths == self.window).all():
-            what = f"the set '{strange.pop()}'" if strange else f"windows of other lengths than {self.window}"
-            raise ChromTransferError(
-                f"{self.path / REGIONS}: has {what}, which {FACTS} does not know. The store is damaged or was put "
-                "together from parts of others: compute it again."
-            )
-
-    def _check_arrays(self) -> None:
-        shapes: dict[str, tuple[int, ...]] = {"codes": (len(self), self.window)}
-        for number in range(len(self.models)):
-            shapes[f"scores/{number}"] = (len(self), self.window)
-            if self.has_hypothetical:
-                shapes[f"hypothetical/{number}"] = (len(self), len(ALPHABET), self.window)
-        for name, shape in shapes.items():
-            found = getattr(self._file.get(name), "shape", None)  # a group has none
-            if found != shape:
-                raise ChromTransferError(
-                    f"{self.path / ARRAYS}: '{name}' has the shape {found}, expected {shape}. The store is "
-                    "damaged or was put together from parts of others: compute it again."
-                )
 
     @property
     def has_hypothetical(self) -> bool:
@@ -278,6 +268,11 @@ class AttributionStore:
                 f"{self.path}: was computed on {mine}, which is not the genome of {other}. Compute both on the same FASTA."
             )
 
+    def require_outside(self, path: Path) -> None:
+        """Raise if what is written to ``path`` would lie in the store, or take the place of it."""
+        if path.resolve().is_relative_to(self.path.resolve()):
+            raise ChromTransferError(f"{path}: is inside the store {self.path}. Choose another place.")
+
     def _read(self, name: str, rows: Rows) -> NDArray[Any]:
         data = self._file[name]
         if rows is None:
@@ -290,7 +285,7 @@ class AttributionStore:
                 f"{self.path}: has no row {wanted.min() if wanted.min() < 0 else wanted.max()}, but 0 to {len(self) - 1}."
             )
         wanted = wanted.astype(np.int64)
-        with _readable(self.path):
+        with readable(self.path):
             if (np.diff(wanted) > 0).all():
                 return picked(data, wanted)
             distinct, inverse = np.unique(wanted, return_inverse=True)
@@ -300,19 +295,6 @@ class AttributionStore:
 def window_names(regions: pd.DataFrame, of_genome: bool) -> list[str]:
     """What windows are called, of a table with ``REGION_COLUMNS``; see :meth:`AttributionStore.window_names`."""
     return region_ids(regions).tolist() if of_genome else regions["name"].tolist()
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Say plainly that a store is damaged."""
-    try:
-        yield
-    except ChromTransferError:
-        raise
-    except Exception as error:  # damaged files raise many classes
-        raise ChromTransferError(
-            f"{path}: is no complete attribution store ({error}). Compute it again."
-        ) from error
 
 
 def write_store(
@@ -351,7 +333,10 @@ def write_store(
         table = regions[list(REGION_COLUMNS)].reset_index(drop=True)
         table = table.astype({"set": "category", "chrom": "category", "start": "Int64", "end": "Int64"})
         table.to_parquet(folder / REGIONS, index=False)
+        whole = {"format": FORMAT, **facts, "regions_sha256": sha256(folder / REGIONS)}
+        whole["identity"] = identity_of(whole)
         with Output(folder / ARRAYS) as file, h5py.File(file, "w") as out:
+            out.attrs["identity"] = whole["identity"]
             arrays = {"codes": create_array(out, "codes", (n, window), np.uint8)}
             for number in range(models):
                 arrays[f"scores/{number}"] = create_array(out, f"scores/{number}", (n, window), np.float32)
@@ -376,45 +361,4 @@ def write_store(
         file.check()  # closing writes, too
         if first != n:
             raise ChromTransferError(f"{target}: {first} of the {n} windows of the table were given.")
-        (folder / FACTS).write_text(json.dumps({"format": FORMAT, **facts}, indent=2) + "\n")
-
-
-def check_target(path: Path) -> None:
-    """Raise if a store may not be written at ``path``: something else lies there."""
-    if path.name in ("", ".."):
-        raise ChromTransferError(f"{path}: expected the name of a new folder, which this is not.")
-    if path.is_symlink() or (path.exists() and not path.is_dir()):
-        raise ChromTransferError(f"{path}: is no folder, expected the name of a store to write.")
-    if path.is_dir() and any(path.iterdir()) and not (path / FACTS).is_file():
-        raise ChromTransferError(f"{path}: holds other files; name a new or empty folder.")
-    if not path.absolute().parent.is_dir():
-        raise ChromTransferError(f"{path}: there is no folder {path.absolute().parent}.")
-
-
-def _read_facts(path: Path) -> dict[str, Any]:
-    if not (path / FACTS).is_file():
-        raise ChromTransferError(
-            f"{path}: is no attribution store (a folder with {FACTS}, written by `chromtransfer attribute`)."
-        )
-    try:
-        facts = json.loads((path / FACTS).read_text())
-        known = facts["format"]
-        if known != FORMAT:
-            raise ChromTransferError(f"{path}: is of format {known}, this version reads {FORMAT}.")
-        for key in ("hypothetical", "method", "objective", "genome"):
-            facts[key]
-        for key in ("models", "sets"):
-            names = [one["name"] for one in facts[key]]
-            if not names or len(set(names)) < len(names):
-                raise ValueError(f"{key}: {names}")
-        if int(facts["window"]) < 1:
-            raise ValueError(f"window: {facts['window']}")
-        if facts["genome"] is not None:
-            dict(facts["genome"]["contigs"])
-    except ChromTransferError:
-        raise
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise ChromTransferError(
-            f"{path / FACTS}: is not readable ({error!r}). Compute the store again."
-        ) from error
-    return dict(facts)
+        (folder / FACTS).write_text(json.dumps(whole, indent=2) + "\n")

@@ -5,6 +5,7 @@ Coordinates are 0-based and half-open.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from chromtransfer_plugin.attribution.store import REGION_COLUMNS
 from chromtransfer_plugin.checkpoint import sha256
 from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.files import require_short
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.onehot import N_CODE
 from chromtransfer_plugin.prediction.dropped import Dropped
@@ -63,6 +65,12 @@ class Survey(NamedTuple):
     mostly_n: list[str]
     window: int
 
+    @property
+    def places_sha256(self) -> str:
+        """SHA-256 of where the windows lie and what they are called, in their order."""
+        table = self.regions[["chrom", "start", "end", "name"]]
+        return hashlib.sha256(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes()).hexdigest()
+
 
 def parse_sets(specs: str | Path | Sequence[str | Path]) -> list[NamedFile]:
     """Read ``[NAME=]FILE``; the default name is that of the file without its suffixes.
@@ -85,6 +93,7 @@ def parse_sets(specs: str | Path | Sequence[str | Path]) -> list[NamedFile]:
 
 
 def _parse_set(spec: str) -> NamedFile:
+    require_short(Path(spec))
     name, equals, rest = spec.partition("=")
     if equals and not Path(spec).expanduser().exists():
         return NamedFile(name, Path(rest).expanduser())

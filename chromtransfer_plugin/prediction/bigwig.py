@@ -130,12 +130,12 @@ def write_bigwig(
     """
     import pybigtools
 
-    errors: list[Exception] = []
+    errors: list[BaseException] = []
 
     def noted() -> Iterator[Interval]:
         try:
             yield from intervals
-        except Exception as error:
+        except BaseException as error:  # Ctrl-C, too, mostly arrives here
             errors.append(error)
 
     pybigtools.open(str(temporary), "w").write(dict(contigs), noted())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chromtransfer_plugin.checkpoint import CARD, WEIGHTS, Card, find_checkpoint, load_model, sha256
 from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.files import require_short
 
 if TYPE_CHECKING:
     from chromtransfer_plugin.checkpoint import Network
@@ -64,6 +65,8 @@ def choose_models(specs: str | Path | Sequence[str | Path], taken: Sequence[str]
     given = [specs] if isinstance(specs, str | Path) else list(specs)
     if not given or "" in given:
         raise ChromTransferError("no model given, expected at least one: --model FOLDER.")
+    for spec in given:
+        require_short(Path(spec))
     found = [pair for spec in given for pair in _resolved(str(spec))]
     check_names("model", [name for name, _ in found])
     models = []
@@ -138,7 +141,7 @@ def check_names(kind: str, names: Sequence[str]) -> None:
                 f"--{kind}: {count} {kind}s are called '{name}'. Give them names: {example}."
             )
         if (
-            not name
+            name in ("", ".", "..")
             or name != name.strip()
             or any(not letter.isprintable() or letter == "/" for letter in name)
         ):
