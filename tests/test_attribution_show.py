@@ -10,9 +10,12 @@ from attribution_cases import (  # noqa: F401 - made and unplaced are fixtures
     PLACES,
     WINDOW,
     brute_force,
+    facts,
     made,
     make_store,
     once,
+    piece,
+    regions,
     unplaced,
 )
 from click.testing import CliRunner
@@ -20,6 +23,7 @@ from click.testing import CliRunner
 from chromtransfer_plugin.attribution import figures
 from chromtransfer_plugin.attribution.figures import plot_store
 from chromtransfer_plugin.attribution.show import list_store, show_region
+from chromtransfer_plugin.attribution.store import write_store
 from chromtransfer_plugin.cli import main
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.onehot import decode
@@ -158,6 +162,25 @@ def test_sequences_without_a_place_are_drawn(unplaced, tmp_path, drawn):  # noqa
     np.testing.assert_array_equal(drawn[0][0].scores, whole.scores[0, 0])
     files = plot_store(folder, top=9, out_folder=tmp_path / "o", models=["K562"])
     assert [path.name for path in files] == ["w0.png", "w1.png", "w2.png"]
+
+
+def test_different_sequences_of_one_place_are_not_averaged(tmp_path, drawn):
+    # Sequences are random, so the first two differ; the third stands alone.
+    make_store(tmp_path / "s", [("a", "chr1", 5), ("b", "chr1", 15), ("a", "chr1", 100)], genome=None)
+    with pytest.raises(ChromTransferError, match=r"chr1:10-20: 2 sequences of .* are there, and they differ"):
+        plot_store(tmp_path / "s", "chr1:10-20", out=tmp_path / "o.svg")
+    for options in (
+        {"region": "chr1:10-20", "sets": ["b"]},
+        {"region": "chr1:5-15"},
+        {"region": "chr1:90-130"},
+    ):
+        plot_store(tmp_path / "s", out=tmp_path / "o.svg", **options)
+    table = regions([("a", None, None), ("b", None, None)]).assign(name="same")
+    write_store(tmp_path / "t", facts(genome=None), table, [piece(2)])
+    with pytest.raises(ChromTransferError, match=r"same: 2 sequences of .* are there, and they differ"):
+        plot_store(tmp_path / "t", "same", out=tmp_path / "o.svg")
+    plot_store(tmp_path / "t", "same", out=tmp_path / "o.svg", sets=["b"], models=["HEPG2"])
+    np.testing.assert_array_equal(drawn[-1][0].scores, piece(2).scores[1, 1])
 
 
 def test_windows_of_one_name_do_not_overwrite_each_other(tmp_path):

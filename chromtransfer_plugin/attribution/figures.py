@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chromtransfer_plugin.attribution.show import find_windows
+import numpy as np
+
+from chromtransfer_plugin.attribution.show import Found, find_windows
 from chromtransfer_plugin.attribution.store import AttributionStore
 from chromtransfer_plugin.attribution.tracks import mean_over
 from chromtransfer_plugin.errors import ChromTransferError
@@ -91,6 +93,7 @@ def _plot_region(
         raise ChromTransferError(f"{out}: expected a name that ends in {', '.join(FORMATS)}.")
     found = find_windows(store, region, sets)
     _check_length(region, found.end - found.start)
+    _check_one_sequence(store, region, found)
     panels = []
     for model in models:
         if store.regions["chrom"].isna()[found.rows[0]]:
@@ -101,6 +104,21 @@ def _plot_region(
         panels.append(LogoPanel(f"{model}, {region}", codes, scores, found.start))
     _save(draw_logos(panels, store.facts["method"]), out)
     return out
+
+
+def _check_one_sequence(store: AttributionStore, region: str, found: Found) -> None:
+    """Raise if windows give different bases, as records of a FASTA can: their mean would be of no sequence."""
+    if store.facts["genome"] is not None or len(found.rows) == 1:
+        return
+    starts = store.regions["start"].iloc[found.rows].fillna(0).to_numpy(np.int64)
+    positions = (starts[:, None] + np.arange(store.window)).ravel()
+    inside = (positions >= found.start) & (positions < found.end)
+    bases = np.unique(np.stack([positions, store.codes(found.rows).ravel()])[:, inside], axis=1)[0]
+    if len(np.unique(bases)) < len(bases):
+        raise ChromTransferError(
+            f"{region}: {len(found.rows):,} sequences of {store.path} are there, and they differ. Choose one with --set, or "
+            "draw each by itself with --top."
+        )
 
 
 def _plot_top(
