@@ -16,7 +16,6 @@ from discover_cases import LENGTH, START, STEP, plant, write_codes
 
 from chromtransfer_plugin.cli import main
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.motifs import discover as module
 from chromtransfer_plugin.motifs import read_motifs
 from chromtransfer_plugin.motifs.discover import Discovery, discover_motifs, summarise, write_discovery
 from chromtransfer_plugin.motifs.patterns import Pattern, discover_patterns
@@ -254,9 +253,15 @@ def test_a_folder_of_something_else_is_not_replaced(tmp_path, empty_scores):
     assert (tmp_path / "out" / "thesis.txt").read_text() == "mine"
 
 
-def test_names_that_are_no_folder_names():
-    assert module.folder_name("a/b: c") == "a_b__c"
-    assert module.folder_name("..") == "model"
+def test_models_whose_folders_would_have_one_name(tmp_path):
+    """Also where capitals do not count, as on the disks of macOS and Windows."""
+    names = ["a/b", "a_b", "A b", ".."]
+    scores = np.random.default_rng(1).normal(size=(40, 4, LENGTH)).astype(np.float32)
+    codes = np.zeros((40, LENGTH), np.uint8)
+    with write_codes(tmp_path / "store", codes, scores[:, : len(names)], models=names) as store:
+        discover_motifs(store.path, tmp_path / "out", seqlets_only=True)
+    folders = sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_dir())
+    assert folders == ["A_b_3", "a_b", "a_b_2", "unnamed"]
 
 
 def test_too_few_windows(tmp_path, jaspar):

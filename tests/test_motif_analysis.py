@@ -16,7 +16,7 @@ from statsmodels.stats.multitest import multipletests
 
 from chromtransfer_plugin.attribution.store import AttributionStore
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.motifs import choose_motifs
+from chromtransfer_plugin.motifs import analysis, choose_motifs, discover
 from chromtransfer_plugin.motifs import sites as motif_sites
 from chromtransfer_plugin.motifs.analysis import compare, write_comparison
 from chromtransfer_plugin.motifs.hits import scan_hits
@@ -183,9 +183,12 @@ def test_one_search_for_several_comparisons(tmp_path):
             ({"sets": "first"}, r"looked for in other windows \(60\) than these 40"),
             ({"threshold": 3e-3}, r"only sites with P <= 0\.002 were looked for, not <= 0\.003"),
             (
-                {"motifs": MOTIFS | {"site": MOTIFS["f"]}},
-                "the sites of 'site' are not those of a motif given now",
+                {"motifs": MOTIFS | {"site": MOTIFS["site"][::-1]}},
+                r"not of the motifs given now \(some have other numbers\)",
             ),
+            ({"motifs": MOTIFS | {"new": MOTIFS["f"]}}, r"\('new' is not in both\)"),
+            ({"track": "x.bb"}, "not of a track"),
+            ({"hits": hits.iloc[::-1]}, "not in the order of their windows"),
             ({"hits": pd.DataFrame(hits.to_dict("list"))}, "does not say in which windows"),
         ):
             with pytest.raises(ChromTransferError, match=message):
@@ -388,3 +391,49 @@ def test_touching_planted_sites():
 def test_the_store_is_named_in_messages(tmp_path: Path):
     with make_store(tmp_path / "store") as store, pytest.raises(ChromTransferError, match=str(tmp_path)):
         compare(store, "nobody")
+
+
+@pytest.mark.parametrize("fdr", [0, float("nan"), 1.5])
+def test_an_impossible_fdr_is_refused_before_the_scan(tmp_path, monkeypatch, fdr):
+    monkeypatch.setattr(analysis, "find_sites", lambda *_: pytest.fail("scanned"))
+    with (
+        make_store(tmp_path / "store") as store,
+        pytest.raises(ChromTransferError, match="expected a number above 0"),
+    ):
+        compare(store, "A", **LOOSE | {"fdr": fdr})
+
+
+@pytest.mark.parametrize("lost", ["p_value", "motifs_sha256"])
+def test_a_table_of_sites_that_lost_something_is_refused(tmp_path, lost):
+    with make_store(tmp_path / "store") as store:
+        hits = find_sites(store, store.rows(), MOTIFS, threshold=2e-3)
+    facts = {key: value for key, value in hits.attrs["sites"].items() if key != lost}
+    hits = hits.drop(columns=lost, errors="ignore")
+    hits.attrs["sites"] = facts
+    path = write_sites(hits, tmp_path / "hits.parquet")
+    with pytest.raises(ChromTransferError, match=rf"hits.parquet: has no {lost}"):
+        read_sites(path)
+
+
+@pytest.mark.parametrize("record", ["comparison.json", "discovery.json"])
+def test_what_lies_beside_an_earlier_result_is_not_lost(tmp_path, monkeypatch, record):
+    check = analysis.check_folder if record == "comparison.json" else discover.check_output
+    out = tmp_path / "out"
+    check(out)
+    out.mkdir()
+    check(out)
+    (out / record).write_text("{}")
+    (out / ("figures" if record == "comparison.json" else "summary.tsv")).write_text("")
+    check(out)
+    monkeypatch.chdir(out)
+    with pytest.raises(ChromTransferError, match="name of a new folder"):
+        check(Path("."))
+    (out / "thesis.txt").write_text("mine")
+    with pytest.raises(ChromTransferError, match=r"thesis\.txt beside an earlier result"):
+        check(out)
+    (out / record).unlink()
+    with pytest.raises(ChromTransferError, match="holds other files"):
+        check(out)
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ChromTransferError, match="is no folder"):
+        check(tmp_path / "link")

@@ -59,7 +59,8 @@ def test_scan_then_compare(folder: Path, tmp_path: Path) -> None:
     shown = done.output.split("highest D, A:\n")[1].splitlines()[1].split()
     table = pd.read_csv(tmp_path / "two" / "enrichment.tsv", sep="\t").set_index("motif")
     assert shown[:2] == ["site", f"{table.loc['site', 'A.D']:.3f}"]
-    assert "highest D, A - B:" in done.output
+    for end, best in (("highest", table["diff.D"].idxmax()), ("lowest", table["diff.D"].idxmin())):
+        assert best in done.output.split(f"{end} D, A - B:\n")[1].splitlines()[1]
     assert str(tmp_path / "two" / "enrichment.tsv") in done.output
     assert not (tmp_path / "two" / "figures").exists()
 

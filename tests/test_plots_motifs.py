@@ -93,16 +93,17 @@ def test_short_names_stay_different() -> None:
 
 
 def test_file_names_are_safe_and_different() -> None:
-    motifs = ["MA0140.2 GATA1::TAL1", "a/b", "a b", "A_B", "../..", "", "µ"]
+    motifs = ["MA0140.2 GATA1::TAL1", "a/b", "a b", "A_B", "../..", "", "µ", "x" * 300]
     names = file_names(motifs)
     assert list(names.values()) == [
         "MA0140.2_GATA1_TAL1",
         "a_b",
         "a_b_2",
         "A_B_3",
-        "motif",
-        "motif_2",
-        "motif_3",
+        "unnamed",
+        "unnamed_2",
+        "unnamed_3",
+        "x" * 100,
     ]
 
 

@@ -13,11 +13,19 @@ import pandas as pd
 
 from chromtransfer_plugin.attribution.store import AttributionStore
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.files import atomic_folder, require_parent
+from chromtransfer_plugin.files import atomic_folder
 from chromtransfer_plugin.motifs.comparison import Comparison
-from chromtransfer_plugin.motifs.enrichment import FDR, MIN_HITS, enrichment, focus_motifs, write_table
+from chromtransfer_plugin.motifs.enrichment import (
+    FDR,
+    MIN_HITS,
+    check_fdr,
+    enrichment,
+    focus_motifs,
+    write_table,
+)
 from chromtransfer_plugin.motifs.hits import P_THRESHOLD, How
 from chromtransfer_plugin.motifs.matrices import choose_motifs
+from chromtransfer_plugin.motifs.output import check_result_folder
 from chromtransfer_plugin.motifs.sites import (
     MOTIFS,
     MotifSource,
@@ -33,6 +41,9 @@ from chromtransfer_plugin.motifs.sites import (
 from chromtransfer_plugin.run_record import package_versions
 
 RECORD = "comparison.json"
+_WRITTEN = {
+    "enrichment.tsv", "enrichment.parquet", "hits.parquet", "hits.tsv.gz", "focus.tsv", "figures", "report.html", RECORD,
+}  # fmt: skip
 FigureFormat = Literal["pdf", "png", "svg"]
 
 
@@ -104,6 +115,7 @@ def compare(
         motif has enough sites.
     """
     models = _models(store, a, b)
+    check_fdr(fdr)
     chosen = [sets] if isinstance(sets, str) else list(store.sets if sets is None else sets)
     rows = store.rows(chosen)
     matrices = {} if track is not None else matrices_of(motifs)
@@ -187,6 +199,7 @@ def write_comparison(
     figures: FigureFormat | None = "pdf",
     html: bool = True,
     hits_text: bool = False,
+    progress: bool = False,
 ) -> list[Path]:
     """Write tables, figures and a page; the folder appears when all is there, and replaces an earlier one.
 
@@ -202,6 +215,8 @@ def write_comparison(
         Write ``report.html``.
     hits_text : bool
         Also write the sites as ``hits.tsv.gz``.
+    progress : bool
+        Show a bar for the figures.
 
     Returns
     -------
@@ -229,7 +244,7 @@ def write_comparison(
             from chromtransfer_plugin.plots.comparison_figures import write_figures
 
             (new / "figures").mkdir()
-            paths += write_figures(comparison, new / "figures", figures)
+            paths += write_figures(comparison, new / "figures", figures, progress=progress)
         if html:
             from chromtransfer_plugin.report import write_report
 
@@ -240,12 +255,8 @@ def write_comparison(
 
 
 def check_folder(folder: Path) -> None:
-    """Raise if a comparison may not be written at ``folder``: something else lies there."""
-    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise ChromTransferError(f"{folder}: is no folder, expected the name of a folder to write.")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / RECORD).is_file():
-        raise ChromTransferError(f"{folder}: holds other files; name a new or empty folder.")
-    require_parent(folder)
+    """Raise if a comparison may not be written at ``folder``: something else lies there, or would be lost."""
+    check_result_folder(folder, RECORD, lambda entry: entry.name in _WRITTEN)
 
 
 def _run_record(comparison: Comparison) -> dict[str, Any]:

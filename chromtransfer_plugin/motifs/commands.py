@@ -93,7 +93,7 @@ def compare_store(
     with AttributionStore(store) as opened:
         given = None if hits is None else read_sites(hits)
         comparison = compare(opened, a, b, hits=given, progress=progress, report=report, **options)
-        paths = write_comparison(comparison, out, figures, html, hits_text)
+        paths = write_comparison(comparison, out, figures, html, hits_text, progress)
     report(summary(comparison))
     folder = Path(out).expanduser()
     for path in (path for path in paths if path.parent == folder):
@@ -128,7 +128,7 @@ def agree_stores(
 
 
 def summary(comparison: Comparison) -> str:
-    """Return a few lines: how much was tested, and the motifs with the largest D by each model and by the difference."""
+    """Return a few lines: how much was tested, and the motifs with the largest D by each model and at both ends of A - B."""
     record, table = comparison.record, comparison.table
     lines = [
         f"{record['windows']:,} windows, {record['sites']['total']:,} sites; {record['motifs']['tested']} of "
@@ -136,10 +136,13 @@ def summary(comparison: Comparison) -> str:
     ]
     significant = table[table["sig"]]
     shown = [f"{name}.D" for name in comparison.names]
-    for name in comparison.names:
-        # the score of a site is a smallest delta in mutagenesis: the more negative, the more the model reads it
-        best = significant.sort_values(f"{name}.D", ascending=comparison.how == "min").head(_TOP)
-        what = "lowest" if comparison.how == "min" else "highest"
+    # the score of a site is a smallest delta in mutagenesis: the more negative, the more the model reads it
+    best_end, other_end = ("lowest", "highest") if comparison.how == "min" else ("highest", "lowest")
+    ends = [(name, best_end) for name in comparison.names]
+    if comparison.b is not None:
+        ends.append(("diff", other_end))  # what B reads and A does not
+    for name, what in ends:
+        best = significant.sort_values(f"{name}.D", ascending=what == "lowest").head(_TOP)
         title = f"{comparison.a} - {comparison.b}" if name == "diff" else name
         lines.append(f"\n{what} D, {title}:")
         columns = ["motif", *shown, f"{name}.fdr", "n"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.files import atomic_folder, atomic_path, open_output
 from chromtransfer_plugin.motifs.enrichment import write_table
 from chromtransfer_plugin.motifs.matrices import Matrices, read_motifs
+from chromtransfer_plugin.motifs.output import check_result_folder
 from chromtransfer_plugin.motifs.patterns import (
     MAX_SEQLETS,
     Pattern,
@@ -34,8 +34,10 @@ from chromtransfer_plugin.motifs.tomtom import (
     information,
     match_patterns,
 )  # fmt: skip
+from chromtransfer_plugin.plots.names import file_names
 
 RECORD = "discovery.json"
+_WRITTEN = {RECORD, "summary.tsv", "summary.parquet", "summary.png"}  # and a folder per model
 SAME_PATTERN = 0.8  # similarity from which patterns of two models are one group
 Say = Callable[[str], object]
 
@@ -158,9 +160,9 @@ def discover_motifs(
             clustered_part(opened, window, max_seqlets)
             opened.hypothetical(names[0], slice(0, 0))  # raises if there are none
         with atomic_folder(target) as folder:
-            found = []
+            found, folders = [], file_names(names)
             for name in names:
-                inside = folder / folder_name(name)
+                inside = folder / folders[name]
                 inside.mkdir()
                 report(f"{name}: {len(wanted[name][1]):,} windows")
                 one = _discover(
@@ -211,8 +213,9 @@ def write_discovery(
     folder: Path, found: Sequence[Discovery], store: AttributionStore, motifs: Matrices
 ) -> None:
     """Write the tables, MEME files and figures of models into an existing folder, one folder for each, and the summary."""
+    folders = file_names(one.model for one in found)
     for one in found:
-        inside = folder / folder_name(one.model)
+        inside = folder / folders[one.model]
         inside.mkdir(exist_ok=True)
         one.seqlets.to_parquet(inside / "seqlets.parquet", index=False)
         write_bed(inside / "seqlets.bed.gz", one.seqlets, "motif" if "motif" in one.seqlets else None)
@@ -313,19 +316,11 @@ def write_meme(path: Path, found: Discovery) -> None:
         temporary.write_text("\n".join(lines) + "\n")
 
 
-def check_output(path: Path) -> None:
-    """Raise if ``path`` is something else than a new or empty folder or an earlier result."""
-    if path.exists() and not path.is_dir():
-        raise ChromTransferError(f"{path}: is no folder, expected the name of a folder to write.")
-    if path.is_dir() and any(path.iterdir()) and not (path / RECORD).is_file():
-        raise ChromTransferError(f"{path}: holds other files; name a new or empty folder.")
-    if not path.absolute().parent.is_dir():
-        raise ChromTransferError(f"{path}: there is no folder {path.absolute().parent}.")
-
-
-def folder_name(model: str) -> str:
-    """Return the folder of a model: its name, with what a file system may not like replaced."""
-    return re.sub(r"[^\w.+-]", "_", model).lstrip(".") or "model"
+def check_output(folder: Path) -> None:
+    """Raise if ``folder`` is something else than a new or empty folder or an earlier result."""
+    check_result_folder(
+        folder, RECORD, lambda entry: entry.name in _WRITTEN or (entry / "seqlets.parquet").is_file()
+    )
 
 
 def _sets_of(

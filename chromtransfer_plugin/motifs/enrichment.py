@@ -123,8 +123,7 @@ def enrichment(
     names = _names(columns) if names is None else list(names)
     if len(set(names) - {"diff"}) != len(columns):
         raise ChromTransferError(f"names={names}: expected {len(columns)} different ones, not 'diff'.")
-    if not 0 < fdr <= 1:
-        raise ChromTransferError(f"fdr={fdr!r}: expected a number above 0 and at most 1.")
+    check_fdr(fdr)
     _require(hits, ["chrom", "start", "end", "motif", *columns])
     values = {name: _values(hits, column) for name, column in zip(names, columns, strict=True)}
     if b is not None:
@@ -193,6 +192,12 @@ class _Sorted(NamedTuple):
         )
         lower = own_sum * m < (self.n * (self.n + 1) - near_sum) * n
         return (-distance if lower else distance), n * m / (n + m)
+
+
+def check_fdr(fdr: float) -> None:
+    """Raise if it is no limit of a false discovery rate."""
+    if not 0 < fdr <= 1:
+        raise ChromTransferError(f"fdr={fdr!r}: expected a number above 0 and at most 1.")
 
 
 def _names(columns: Sequence[str]) -> list[str]:

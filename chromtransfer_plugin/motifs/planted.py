@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.motifs.enrichment import FDR
 from chromtransfer_plugin.motifs.matrices import Matrices
+from chromtransfer_plugin.motifs.threads import torch_threads_kept
 
 UNLIKE = 0.05  # least TOMTOM P of a control with any planted motif
 RELATED = 0.001  # largest TOMTOM P of a relative of a planted motif
@@ -28,7 +29,8 @@ def similarity(motifs: Matrices, planted: Matrices, others: Matrices) -> pd.Data
     from memelite import tomtom
 
     targets = [*planted.values(), *others.values()]
-    p_values = tomtom([matrix.T for matrix in motifs.values()], [matrix.T for matrix in targets])[0]
+    with torch_threads_kept():
+        p_values = tomtom([matrix.T for matrix in motifs.values()], [matrix.T for matrix in targets])[0]
     return pd.DataFrame(p_values[:, : len(planted)], index=list(motifs), columns=list(planted))
 
 

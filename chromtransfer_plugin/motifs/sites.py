@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from chromtransfer_plugin.attribution.store import AttributionStore
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.files import atomic_path, require_parent
-from chromtransfer_plugin.motifs.hits import P_THRESHOLD, How, scan_hits, score_hits, unreachable
+from chromtransfer_plugin.motifs.hits import HIT_COLUMNS, P_THRESHOLD, How, scan_hits, score_hits, unreachable
 from chromtransfer_plugin.motifs.matrices import Matrices, read_motifs
 from chromtransfer_plugin.motifs.track import read_jaspar_bigbed
 
@@ -23,6 +23,7 @@ MOTIFS = "JASPAR2022"  # paper
 MotifSource = str | Path | Mapping[str, NDArray[Any]]
 Report = Callable[[str], object]
 _FACTS = "sites"  # key of DataFrame.attrs, which Parquet keeps
+_FACT_NAMES = ("windows", "windows_sha256", "source", "motifs_sha256", "motifs", "unreachable", "threshold")
 _BLOCK = 4096  # windows whose scores are in memory at a time
 
 
@@ -91,11 +92,13 @@ def find_sites(
         hits = read_jaspar_bigbed(track, regions, least, track_field, progress, contigs)
         facts |= {
             "source": str(track),
+            "motifs_sha256": None,
             "motifs": sorted(hits["motif"].astype(str).unique()),
             "unreachable": [],
         }
     else:
         matrices = matrices_of(motifs)
+        searched = _motif_digest(matrices)
         source = source or ("matrices" if isinstance(motifs, Mapping) else str(motifs))
         short = unreachable(matrices, threshold) if 0 < threshold <= 0.5 else []  # scan_hits refuses the rest
         matrices = {name: matrix for name, matrix in matrices.items() if name not in set(short)}
@@ -109,7 +112,7 @@ def find_sites(
                     f"{source}: no motif is left; use a larger threshold or longer motifs."
                 )
         hits = scan_hits(regions, store.codes(rows), matrices, threshold, progress)
-        facts |= {"source": source, "motifs": list(matrices), "unreachable": short}
+        facts |= {"source": source, "motifs_sha256": searched, "motifs": list(matrices), "unreachable": short}
     hits.attrs[_FACTS] = {**facts, "threshold": threshold}
     return hits
 
@@ -148,13 +151,18 @@ def sites_again(
         raise ChromTransferError(
             f"hits: only sites with P <= {facts['threshold']:g} were looked for, not <= {threshold:g}: scan again."
         )
+    if motifs is None and facts["motifs_sha256"] is not None:
+        raise ChromTransferError(
+            f"hits: the sites are of a scan for {facts['source']}, not of a track: leave one away."
+        )
     if motifs is not None:
-        width = (hits["end"] - hits["start"]).groupby(hits["motif"].astype(str)).first()
-        other = [name for name in width.index if len(motifs.get(name, ())) != width[name]]
-        if other:
+        known = {*facts["motifs"], *facts["unreachable"]}
+        other = sorted(known ^ set(motifs))
+        if other or facts["motifs_sha256"] != _motif_digest(motifs):
+            why = f"'{other[0]}' is not in both" if other else "some have other numbers"
             raise ChromTransferError(
-                f"hits: the sites of '{other[0]}' are not those of a motif given now ({facts['source']} was scanned "
-                "for): name the same motifs in both."
+                f"hits: the sites are of {facts['source']}, not of the motifs given now ({why}): name the same motifs in "
+                "both."
             )
     return hits[hits["p_value"] <= threshold * (1 + 1e-9)].reset_index(drop=True)
 
@@ -195,6 +203,10 @@ def score_sites(
     values = np.full((2, len(hits)), np.nan)
     regions = store.placed(rows)
     region = hits["region"].to_numpy(np.int64)
+    if (np.diff(region) < 0).any():
+        raise ChromTransferError(
+            "hits: the sites are not in the order of their windows, as find_sites gave them."
+        )
     with tqdm(total=len(rows), desc=f"score {model}", unit="window", disable=not progress) as bar:
         for first in range(0, len(rows), _BLOCK):
             block = slice(first, first + _BLOCK)
@@ -249,8 +261,24 @@ def read_sites(path: str | Path) -> pd.DataFrame:
         hits = pd.read_parquet(path)
     except Exception as error:  # pyarrow raises many classes
         raise ChromTransferError(f"{path}: not readable as Parquet ({error}).") from error
-    search_facts(hits)
+    facts = search_facts(hits)
+    absent = [name for name in HIT_COLUMNS if name not in hits]
+    absent += [name for name in _FACT_NAMES if name not in facts]
+    if absent:
+        raise ChromTransferError(
+            f"{path}: has no {absent[0]}; it was changed or made by another version: scan again."
+        )
     return hits
+
+
+def _motif_digest(motifs: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 of names and probabilities, in any order of the motifs."""
+    digest = hashlib.sha256()
+    for name in sorted(motifs):
+        matrix = np.ascontiguousarray(motifs[name], dtype=np.float64)
+        digest.update(f"{name}\0{matrix.shape}\0".encode())
+        digest.update(matrix.tobytes())
+    return digest.hexdigest()
 
 
 def _digest(store: AttributionStore, rows: NDArray[np.int64], regions: pd.DataFrame) -> str:

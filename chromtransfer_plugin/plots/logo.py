@@ -135,7 +135,7 @@ def plot_motif(ax: Axes, matrix: NDArray[np.floating], title: str = "") -> None:
 
 
 def draw_letters(
-    ax: Axes, heights: NDArray[np.floating], start: int = 0, shade: float = 0.0, fade: float = 0.0
+    ax: Axes, heights: NDArray[np.number], start: int = 0, shade: float = 0.0, fade: float = 0.0
 ) -> None:
     """Stack letters at each position, the tallest on top; negative ones hang below zero, upside down.
 
@@ -156,7 +156,8 @@ def draw_letters(
 
     glyphs = _glyphs()
     colors = [np.array(to_rgb(BASES[base])) for base in ALPHABET]
-    for position, stack in enumerate(np.asarray(heights, dtype=np.float64), start):
+    heights = np.asarray(heights, dtype=np.float64)
+    for position, stack in enumerate(heights, start):
         top = float(stack[stack < 0].sum())
         for base in np.argsort(stack):
             height = float(stack[base])

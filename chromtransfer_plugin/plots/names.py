@@ -13,6 +13,7 @@ _METHODS = {
     "deep-lift-shap": "DeepLIFT/SHAP",
     "ism": "mutagenesis, mutant − reference",
 }
+_LONGEST = 100  # characters of a file name
 _MATRIX_ID = re.compile(r"(MA\d+\.\d+)[ _]+(\S.*)")
 
 
@@ -54,14 +55,15 @@ def short_names(motifs: Iterable[str]) -> dict[str, str]:
 
 
 def file_names(motifs: Iterable[str]) -> dict[str, str]:
-    """Make a file name (without suffix) of each motif: other characters than letters, digits, ``.+-`` become ``_``.
+    """Make a file name (without suffix) of each motif or model: other characters than letters, digits, ``.+-`` become ``_``.
 
-    The names differ also where capitals do not count, as on the disks of macOS and Windows.
+    The names differ also where capitals do not count, as on the disks of macOS and Windows, and have at most some 100
+    characters.
     """
     names: dict[str, str] = {}
     taken: set[str] = set()
     for motif in motifs:
-        name = stem = re.sub(r"[^A-Za-z0-9.+-]+", "_", motif).strip("._") or "motif"
+        name = stem = re.sub(r"[^A-Za-z0-9.+-]+", "_", motif)[:_LONGEST].strip("._") or "unnamed"
         number = 1
         while name.lower() in taken:
             number += 1
