@@ -121,12 +121,17 @@ def test_an_interrupted_run_leaves_the_old_store(world, tmp_path, monkeypatch): 
     interrupted(world, tmp_path / "t", monkeypatch, pieces=0)
 
 
-def test_two_runs_to_one_store_do_not_mix(world, tmp_path):  # noqa: F811
-    with (
-        Partial(tmp_path / "s", {}, 1).opened(),
-        pytest.raises(ChromTransferError, match="another run is writing the same output"),
-    ):
-        attributed(world, tmp_path / "s")
+def test_two_runs_to_one_store_do_not_mix(world, second, tmp_path):  # noqa: F811
+    attributed(world, tmp_path / "s")
+    listed = (tmp_path / "s.dropped.tsv").read_text()
+    (tmp_path / "far.bed").write_text("chr1\t0\t600\nchr77\t0\t600\n")
+    for other in (world.bed, second, tmp_path / "far.bed"):
+        with (
+            Partial(tmp_path / "s", {}, 1).opened(),
+            pytest.raises(ChromTransferError, match="another run is writing the same output"),
+        ):
+            attributed(world, tmp_path / "s", sets=other)
+        assert (tmp_path / "s.dropped.tsv").read_text() == listed
     attributed(world, tmp_path / "s")
 
 

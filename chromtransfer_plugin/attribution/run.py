@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 import chromtransfer_plugin
 from chromtransfer_plugin.attribution.methods import Settings, attribute_codes, parse_settings
 from chromtransfer_plugin.attribution.show import TABLE_COLUMNS
-from chromtransfer_plugin.attribution.store import Piece, check_target, window_names, write_store
+from chromtransfer_plugin.attribution.store import Piece, window_names, write_store
+from chromtransfer_plugin.attribution.store_parts import check_target
 from chromtransfer_plugin.attribution.window_sets import NamedFile, Survey, Width, WindowSets, parse_sets
 from chromtransfer_plugin.constants import WINDOW
 from chromtransfer_plugin.errors import ChromTransferError
@@ -156,14 +157,19 @@ def attribute_file(
     with contextlib.ExitStack() as stack:
         dropped = Dropped(stack, beside[1])
         survey = windows.survey(strict, dropped)
-    dropped.report(report)
-    if not dropped.paths:
-        beside[1].unlink(missing_ok=True)  # of an earlier run
-    _warn_of_n(survey, report)
-    for model in chosen:
-        model.network.to(used)
-    facts = _facts(settings, columns, files, windows, survey, hypothetical)
-    _Run(folder, windows, survey, columns, settings, facts, used, progress, report).run()
+
+        def keep_dropped() -> None:
+            stack.close()
+            dropped.report(report)
+            if not dropped.paths:
+                beside[1].unlink(missing_ok=True)  # of an earlier run
+
+        _warn_of_n(survey, report)
+        for model in chosen:
+            model.network.to(used)
+        facts = _facts(settings, columns, files, windows, survey, hypothetical)
+        run = _Run(folder, windows, survey, columns, settings, facts, used, progress, report)
+        run.run(keep_dropped)
     write_run_record(beside[0], used, store=str(folder), mostly_n=survey.mostly_n, **facts)
     names = [column.name for column in columns]
     report(f"{folder}: {len(survey.regions):,} windows of {survey.window:,} bp, {', '.join(names)}")
@@ -261,8 +267,8 @@ class _Run:
         """Numbers for each window and column."""
         return self._survey.window * (1 + len(ALPHABET) * self._hypothetical)
 
-    def run(self) -> None:
-        """Do what is left to do."""
+    def run(self, begin: Callable[[], object]) -> None:
+        """Do what is left to do; call ``begin`` once no other run can be writing the same store."""
         facts = self._facts
         identity = {
             "models": [column.identity for column in self._columns],
@@ -276,6 +282,7 @@ class _Run:
         }
         partial = Partial(self._folder, identity, len(self._columns) * self._numbers)
         with partial.opened():
+            begin()
             remove_leftovers(self._folder)
             if partial.changed:
                 self._report(

@@ -43,19 +43,6 @@ from chromtransfer_plugin.regions import parse_region, region_ids
 if TYPE_CHECKING:
     import h5py
 
-__all__ = [
-    "ARRAYS",
-    "FACTS",
-    "FORMAT",
-    "REGIONS",
-    "REGION_COLUMNS",
-    "AttributionStore",
-    "Piece",
-    "check_target",
-    "window_names",
-    "write_store",
-]
-
 Rows = slice | Sequence[int] | NDArray[np.int64] | None
 
 

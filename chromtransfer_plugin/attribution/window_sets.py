@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from chromtransfer_plugin.attribution.store import REGION_COLUMNS
+from chromtransfer_plugin.attribution.store_parts import REGION_COLUMNS
 from chromtransfer_plugin.checkpoint import sha256
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.files import require_short
