@@ -187,7 +187,7 @@ def measure_motifs(device: str) -> dict[str, Any]:
 @click.option("--json", "target", type=click.Path(path_type=Path), help="Write the figures to this file.")
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--sequences", type=click.IntRange(2), default=2, show_default=True)
-@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True)
+@click.option("--repeats", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--batch", type=int, default=64, show_default=True, help="Of tangermeme.")
 @click.option(
     "--slow/--no-slow", default=True, help="Also the methods that take a forward pass for each mutant."

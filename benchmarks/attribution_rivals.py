@@ -172,7 +172,12 @@ def peak(n: int) -> float:
 @click.command()
 @click.option("--json", "target", type=click.Path(path_type=Path), help="Write the figures to this file.")
 @click.option("--device", default="cpu", show_default=True)
-@click.option("--sequences", type=click.IntRange(1), default=8, show_default=True)
+@click.option(
+    "--sequences",
+    type=click.IntRange(BATCH),  # ours always fills a batch up
+    default=BATCH,
+    show_default=True,
+)
 @click.option("--repeats", type=click.IntRange(1), default=3, show_default=True)
 def main(target: Path | None, device: str, sequences: int, repeats: int) -> None:
     """Measure and print."""

@@ -20,7 +20,8 @@ from predict_cases import LINES, REASONS, ROWS, World, window_texts, world  # no
 
 from chromtransfer_plugin.attribution import AttributionStore, run
 from chromtransfer_plugin.attribution.gradients import gradient_x_input
-from chromtransfer_plugin.attribution.methods import Settings, attribute_codes
+from chromtransfer_plugin.attribution.methods import attribute_codes
+from chromtransfer_plugin.attribution.settings import Settings
 from chromtransfer_plugin.checkpoint import load_model, save_model
 from chromtransfer_plugin.cli import main
 from chromtransfer_plugin.errors import ChromTransferError
@@ -249,6 +250,14 @@ OPTIONS = {
     "device": ({"device": "tpu"}, "device 'tpu' is unknown"),
     "method": ({"settings": {"method": "lime"}}, "method='lime' is not usable"),
     "setting": ({"settings": {"step": 5}}, "unknown key 'step'. Did you mean 'steps'"),
+    "unused": (
+        {"settings": {"references": 9}},
+        "references has no use with method gradient-x-input, but with integrated-gradients, deep-lift-shap",
+    ),
+    "unused by ism": (
+        {"settings": {"method": "ism", "steps": 9}},
+        "steps has no use with method ism, but with integrated",
+    ),
     "batch size": ({"settings": {"batch_size": 0}}, "batch_size=0 is not usable"),
     "strict": ({"strict": True}, r"line 3: contig is not in the genome: 'chr9"),
     "lengths": (

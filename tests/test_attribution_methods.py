@@ -20,8 +20,8 @@ from chromtransfer_plugin.attribution import (
     ism,
     parse_settings,
 )
-from chromtransfer_plugin.attribution.methods import MethodName
 from chromtransfer_plugin.attribution.mutagenesis import Select
+from chromtransfer_plugin.attribution.settings import MethodName
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.models.windowed import WindowedTrunk
 from chromtransfer_plugin.onehot import one_hot

@@ -13,15 +13,13 @@ from chromtransfer_plugin.attribution.gradients import gradient_x_input
 from chromtransfer_plugin.attribution.integrated import integrated_gradients
 from chromtransfer_plugin.attribution.mutagenesis import ism, select_differences
 from chromtransfer_plugin.attribution.objective import Activation
-from chromtransfer_plugin.attribution.settings import Baseline, MethodName, Settings, parse_settings
+from chromtransfer_plugin.attribution.settings import Settings
 from chromtransfer_plugin.attribution.tensors import codes_of
 from chromtransfer_plugin.onehot import N_CODE
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
-
-__all__ = ["Baseline", "MethodName", "Settings", "attribute_codes", "parse_settings"]
 
 Scores = tuple[NDArray[np.float32], NDArray[np.float32] | None]
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import chromtransfer_plugin
-from chromtransfer_plugin.attribution.methods import Settings, attribute_codes, parse_settings
+from chromtransfer_plugin.attribution.methods import attribute_codes
+from chromtransfer_plugin.attribution.settings import Settings, parse_settings, reject_unused
 from chromtransfer_plugin.attribution.show import TABLE_COLUMNS
 from chromtransfer_plugin.attribution.store import Piece, window_names, write_store
 from chromtransfer_plugin.attribution.store_parts import check_target
@@ -112,7 +113,8 @@ def attribute_file(
     genome : path
         FASTA that regions refer to; not for FASTA sets.
     settings : Settings or mapping
-        Method and its settings; by default gradient x input of the logit.
+        Method and its settings; by default gradient x input of the logit. Of a mapping, settings that the method does not
+        read are refused.
     width : int, "native" or None
         Bases around the centre of each row, or of each FASTA record. None is the models' window; "native" keeps what is
         there, which must be of one length.
@@ -139,7 +141,9 @@ def attribute_file(
         For any input that is not usable, or a set without a usable row.
     """
     if not isinstance(settings, Settings):
-        settings = parse_settings(**(settings or {}))
+        given = settings or {}
+        settings = parse_settings(**given)
+        reject_unused(settings, given)
     folder = Path(out).expanduser()
     plans.check_width(width)
     files = parse_sets(sets)

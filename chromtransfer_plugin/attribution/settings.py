@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -13,6 +14,14 @@ from chromtransfer_plugin.errors import ChromTransferError, reject_unknown
 
 MethodName = Literal["gradient-x-input", "integrated-gradients", "deep-lift-shap", "ism"]
 Baseline = Literal["zero", "shuffled"]
+
+# What changes the scores of one method and not of the others.
+METHOD_SETTINGS: dict[str, tuple[str, ...]] = {
+    "gradient-x-input": (),
+    "integrated-gradients": ("steps", "baseline", "references", "seed"),
+    "deep-lift-shap": ("references", "seed"),
+    "ism": ("select", "ism_method"),
+}
 
 _Positive = Annotated[int, Field(strict=True, ge=1)]
 
@@ -55,3 +64,14 @@ def parse_settings(**values: Any) -> Settings:
         raise ChromTransferError(
             f"attribution: {name}={first['input']!r} is not usable: {first['msg']}."
         ) from error
+
+
+def reject_unused(settings: Settings, given: Iterable[str]) -> None:
+    """Raise if a user gave a setting that the method does not read, and so may wait for what it would do."""
+    read = METHOD_SETTINGS[settings.method]
+    for name in given:
+        methods = [method for method, names in METHOD_SETTINGS.items() if name in names]
+        if methods and name not in read:
+            raise ChromTransferError(
+                f"attribution: {name} has no use with method {settings.method}, but with {', '.join(methods)}."
+            )

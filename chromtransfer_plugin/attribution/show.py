@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from chromtransfer_plugin.attribution.settings import METHOD_SETTINGS
 from chromtransfer_plugin.attribution.store import AttributionStore
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.files import open_output
@@ -20,11 +21,6 @@ from chromtransfer_plugin.prediction.outputs import lines_of
 from chromtransfer_plugin.regions import parse_region
 
 TABLE_COLUMNS = ("set", "window", "chrom", "start", "end", "base")  # of `show`, before those of the models
-_SETTINGS = {  # that change the scores of a method
-    "integrated-gradients": ("steps", "baseline", "references", "seed"),
-    "deep-lift-shap": ("references", "seed"),
-    "ism": ("select", "ism_method"),
-}
 _READ = 64  # windows at a time
 _LETTERS = np.array([*ALPHABET, "N"], dtype=object)
 
@@ -83,7 +79,9 @@ def list_store(path: str | Path) -> str:
     with AttributionStore(path) as store:
         facts = store.facts
         genome = facts["genome"]["path"] if facts["genome"] else "none, sequences of FASTA files"
-        read = {name: facts.get("settings", {}).get(name) for name in _SETTINGS.get(facts["method"], ())}
+        read = {
+            name: facts.get("settings", {}).get(name) for name in METHOD_SETTINGS.get(facts["method"], ())
+        }
         settings = ", ".join(f"{name}={value}" for name, value in read.items())
         lines = [
             f"{store.path}: {len(store):,} windows of {store.window:,} bp",
