@@ -6,7 +6,9 @@ without, as the difference between calls with all sequences and with one. Captum
 FeatureAblation does the same if the base that follows, the one after it and the third take turns as what a base is
 replaced by. Gradients and what is made of them: ``attribution_rivals.py``.
 
-    python benchmarks/attribution.py [--json FILE] [--device NAME] [--sequences N] [--repeats N] [--batch N]
+    python benchmarks/attribution.py [--json FILE] [--device NAME] [--sequences N] [--repeats N] [--batch N] [--no-slow]
+
+Some six minutes on one core; seconds of processor time on a CPU.
 """
 
 from __future__ import annotations

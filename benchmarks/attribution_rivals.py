@@ -3,6 +3,8 @@
 Programs take turns on one model and the same sequences, and must give the same numbers. Captum is optional.
 
     python benchmarks/attribution_rivals.py [--json FILE] [--device NAME] [--sequences N] [--repeats N]
+
+Some two minutes on one core; seconds of processor time on a CPU.
 """
 
 from __future__ import annotations

@@ -55,8 +55,8 @@ def gradient_x_input(
     target : int
         Which output.
     batch_size : int, optional
-        Sequences per backward pass; changes speed and memory, and scores by rounding. With one batch size the scores of
-        a sequence do not depend on the others.
+        Sequences per backward pass; changes speed and memory, and scores by rounding. By default the scores of a
+        sequence are on a CPU the same to the last bit whatever the others are; with an odd number, by rounding.
     device : str or None
         None runs where the model is; ``auto`` uses CUDA if present.
     activation : {"sigmoid", "softmax"}
