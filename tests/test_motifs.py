@@ -35,6 +35,24 @@ def test_a_meme_file(tmp_path):
     np.testing.assert_array_equal(motifs["second"], [[0, 0, 0, 1]])
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("\n", "\r\n"),
+        (" w= 2 ", " "),
+        ("nsites= 20 E= 0\n", "nsites= 20 E= 0\n\n"),
+        ("0 0 0 1\n", "0 0 0 1\nURL http://example.org\n"),
+        ("0 0 0 1\n", "0 0 0 1\n------\n"),
+        ("MEME version", "\ufeffMEME version"),
+    ],
+)
+def test_what_the_format_leaves_open(tmp_path, old, new):
+    assert old in MEME
+    (tmp_path / "x.meme").write_bytes(MEME.replace(old, new).encode())
+    motifs = read_motifs(tmp_path / "x.meme")
+    assert {name: len(matrix) for name, matrix in motifs.items()} == {"MA0001.1 first": 2, "second": 1}
+
+
 def test_what_is_written_is_read(tmp_path):
     written = random_motifs()
     motifs = read_motifs(str(write_meme(tmp_path / "JASPAR_mine.meme", written)))
@@ -49,25 +67,30 @@ def test_what_is_written_is_read(tmp_path):
     [
         (MEME, "", "holds no motif in MEME format"),
         (MEME, "chr1\t0\t10\n", "holds no motif in MEME format"),
-        (MEME[-10:], "", "2 motifs begin .* but 1 are complete"),
-        ("MOTIF second", "MOTIF MA0001.1 first", "2 motifs begin .* but 1 are complete and have a name of their own"),
-        ("w= 2", "", "not readable as MEME motifs"),
-        ("w= 2", "w= 3", "not readable as MEME motifs"),
-        ("0.7 0.1 0.1 0.1", "0.7 0.1 0.1", "not readable as MEME motifs"),
-        ("0.7 0.1 0.1 0.1", "0.7 0.1 0.1 x", "not readable as MEME motifs"),
-        ("0.7 0.1", "1.7 0.1", r"row 1 of motif 'MA0001.1 first' is \[1.7, 0.1, 0.1, 0.1\]: expected four probabil"),
-        ("0.7 0.1", "1.1 -0.3", "row 1 of motif 'MA0001.1 first'"),
-        ("0.333 0.333 0.333 0.0", "nan 0 0 1", "row 2 of motif 'MA0001.1 first'"),
-        ("0 0 0 1", "0 0 0 17", "row 1 of motif 'second'"),
+        (MEME[-10:], "", "line LAST: motif 'second' has 0 rows, expected 1"),
+        ("MOTIF second", "MOTIF MA0001.1 first", "a second motif 'MA0001.1 first'; rename"),
+        ("MOTIF second", "MOTIF", "a motif without a name"),
+        ("w= 2", "w= 3", "has 2 rows, expected 3"),
+        ("w= 2", "w= 1", "has 2 rows, expected 1"),
+        ("alength= 4 w= 2", "alength= 20 w= 2", "is of 20 letters, expected the four of DNA"),
+        ("letter-probability matrix: alength= 4 w= 1", "log-odds matrix: alength= 4 w= 1", "'second' has 0 lines"),
+        ("0.7 0.1 0.1 0.1", "0.7 0.1 0.1", "'0.7 0.1 0.1' of motif 'MA0001.1 first': expected four probabilities"),
+        ("0.7 0.1 0.1 0.1", "0.7 0.1 0.1 x", "'0.7 0.1 0.1 x' of motif"),
+        ("0.7 0.1 0.1 0.1", "0.7 0.1 0.1 0.1 0", "'0.7 0.1 0.1 0.1 0' of motif"),
+        ("0.7 0.1", "1.7 0.1", "'1.7 0.1 0.1 0.1' of motif 'MA0001.1 first': expected four probabil"),
+        ("0.7 0.1", "1.1 -0.3", "of motif 'MA0001.1 first'"),
+        ("0.333 0.333 0.333 0.0", "nan 0 0 1", "'nan 0 0 1' of motif 'MA0001.1 first'"),
+        ("0 0 0 1", "0 0 0 17", "'0 0 0 17' of motif 'second'"),
     ],
 )  # fmt: skip
 def test_a_broken_file_is_named_in_one_line(tmp_path, old, new, message):
     assert old in MEME
     path = tmp_path / "broken.meme"
     path.write_text(MEME.replace(old, new))
+    message = message.replace("LAST", str(MEME[: MEME.index("0 0 0 1")].count("\n")))
     with pytest.raises(ChromTransferError, match=message) as error:
         read_motifs(path)
-    assert str(error.value).startswith(f"{path}: ")
+    assert str(error.value).startswith((f"{path}: ", f"{path}, line "))
     assert "\n" not in str(error.value)
 
 

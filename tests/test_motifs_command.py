@@ -115,7 +115,7 @@ def test_agree(folder: Path, tmp_path: Path) -> None:
             "'sitte' is none of the 6 motifs; similar: site",
         ),
         ("compare @store --a A --motifs @empty.meme --out @x", "empty.meme: holds no motif in MEME format"),
-        ("compare @store --a A --motifs @bad.meme --out @x", "bad.meme: not readable as MEME motifs"),
+        ("compare @store --a A --motifs @bad.meme --out @x", "of motif 'f': expected four probabilities"),
         ("compare @store --a A --motifs JASPAR1999 --out @x", "has no release 'JASPAR1999'"),
         (f"compare @store --a A {LOOSE} --min-hits 9999 --out @x", "no motif has 9999 scored sites"),
         (f"compare @store --a A {LOOSE} --hits @motifs.meme --out @x", "not readable as Parquet"),

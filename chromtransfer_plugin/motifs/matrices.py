@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.motifs.meme import read_meme
 
 Matrices = dict[str, np.ndarray]
 _RELEASE = re.compile(r"JASPAR\d*", re.IGNORECASE)
-_ROUNDING = 0.02  # of the sum of four printed probabilities
 
 
 def read_motifs(source: str | Path) -> Matrices:
@@ -41,24 +41,7 @@ def read_motifs(source: str | Path) -> Matrices:
         raise ChromTransferError(
             f"{path}: no such motif file (expected MEME format, or a name like JASPAR2024)."
         )
-    from tangermeme.io import read_meme
-
-    try:
-        found = {name: np.asarray(matrix, dtype=float).T for name, matrix in read_meme(str(path)).items()}
-        begun = sum(line.startswith("MOTIF") for line in path.read_text().splitlines())
-    except (ValueError, IndexError, AttributeError, OSError, MemoryError) as error:
-        raise ChromTransferError(
-            f"{path}: not readable as MEME motifs (expected for each a line 'MOTIF name', a line "
-            f"'letter-probability matrix: alength= 4 w= N' and N rows of A, C, G and T): {error}."
-        ) from error
-    if not begun:
-        raise ChromTransferError(f"{path}: holds no motif in MEME format.")
-    if len(found) != begun:  # the reader leaves out a motif that is cut short, and keeps one of two namesakes
-        raise ChromTransferError(
-            f"{path}: {begun} motifs begin (lines 'MOTIF name'), but {len(found)} are complete and have a name of "
-            "their own: complete the file or rename them."
-        )
-    return {name: _probabilities(path, name, matrix) for name, matrix in found.items()}
+    return read_meme(path)
 
 
 def choose_motifs(known: Iterable[str], names: Iterable[str]) -> list[str]:
@@ -99,19 +82,6 @@ def choose_motifs(known: Iterable[str], names: Iterable[str]) -> list[str]:
             )
         chosen |= spelled[name.upper()]
     return [name for name in known if name in chosen]
-
-
-def _probabilities(path: Path, name: str, matrix: np.ndarray) -> np.ndarray:
-    """Scale rows that sum to 1 but for rounding; refuse counts and scores."""
-    sums = matrix.sum(axis=1)
-    good = (matrix >= 0).all(axis=1) & (abs(sums - 1) < _ROUNDING)  # False for what is not a number
-    if not good.all():
-        first = int(good.argmin())
-        raise ChromTransferError(
-            f"{path}: row {first + 1} of motif '{name}' is {matrix[first].tolist()}: expected four probabilities that "
-            "sum to 1."
-        )
-    return matrix / sums[:, None]
 
 
 def _jaspar(release: str) -> Matrices:
