@@ -48,6 +48,7 @@ def scan_store(
     """
     check_sites_path(out)  # before the long part
     with AttributionStore(store) as opened:
+        opened.require_outside(Path(out))
         rows = opened.rows(sets)
         hits = find_sites(opened, rows, motifs, track, track_field, threshold, progress, report)
         path = write_sites(hits, out)
@@ -89,13 +90,14 @@ def compare_store(
     **options
         As in :func:`chromtransfer_plugin.motifs.analysis.compare`.
     """
-    check_folder(Path(out).expanduser())
+    folder = Path(out).expanduser()
+    check_folder(folder)
     with AttributionStore(store) as opened:
+        opened.require_outside(folder)
         given = None if hits is None else read_sites(hits)
         comparison = compare(opened, a, b, hits=given, progress=progress, report=report, **options)
         paths = write_comparison(comparison, out, figures, html, hits_text, progress)
     report(summary(comparison))
-    folder = Path(out).expanduser()
     for path in (path for path in paths if path.parent == folder):
         report(f"{path.name:20} {path}")
     if figures is not None:
@@ -116,6 +118,8 @@ def agree_stores(
     """Write :func:`chromtransfer_plugin.motifs.agreement.agreement_by_motif` of two stores as TSV and Parquet."""
     require_parent(Path(out))
     with AttributionStore(gradients) as first, AttributionStore(ism) as second:
+        first.require_outside(Path(out))
+        second.require_outside(Path(out))
         table = agreement_by_motif(first, second, model, progress=progress, report=report, **options)
     paths = write_table(table, out)
     whole = table.iloc[0]

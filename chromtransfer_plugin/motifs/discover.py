@@ -154,6 +154,7 @@ def discover_motifs(
         require_modisco()
     matrices = {} if seqlets_only and not annotate else read_motifs(motifs)
     with AttributionStore(store) as opened:
+        opened.require_outside(target)
         names = list(dict.fromkeys(models)) or opened.models
         wanted = {name: _sets_of(opened, name, sets, own_sets) for name in names}
         if not seqlets_only:

@@ -122,7 +122,11 @@ def _facts(comparison: Comparison) -> list[list[str]]:
     """What was compared: pairs of a label and words. The first three are the page's summary."""
     store, hits, table, record = comparison.store, comparison.hits, comparison.table, comparison.record
     sets = store.regions["set"].iloc[comparison.rows].astype(str).value_counts()
-    parts = [f"{sets[name]:,} of {name}" for name in store.sets if name in sets]
+    # a place in several sets counts for the first
+    parts = [
+        f"{sets[name]:,} {'more ' if i else ''}of {name}"
+        for i, name in enumerate(n for n in store.sets if n in sets)
+    ]
     extreme = "largest" if comparison.how == "max" else "smallest"
     shift = (
         ", read one base to the right of the site as the original does" if record.get("off_by_one") else ""
