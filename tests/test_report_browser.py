@@ -377,3 +377,14 @@ def test_one_model_without_matrices_and_significant_motifs(show, tmp_path: Path)
     assert "important sites have low" in show("#about", page).execute_script(
         "return byId('tab-about').textContent"
     )
+
+
+def test_mutagenesis_turns_round_which_model_reads_more(show, tmp_path: Path) -> None:
+    """There what a model reads has low scores: A - B above 0 says that B reads the motif more."""
+    comparison = make_comparison(tmp_path, how="min")
+    browser = show("", write_report(comparison, tmp_path / "min.html"))
+    every_motif(browser)
+    assert names(browser) == by_distance(comparison, "diff.D", down=False)
+    assert "A − B above 0: B reads the motif more than A does" in one(browser, "#tab-motifs").text
+    about = one(browser, "#tab-about").get_attribute("textContent")
+    assert "Above 0 (blue): model B reads the motif more than A does" in about

@@ -4,6 +4,8 @@ const NAMES = DATA.names.map((name) => (name === "diff" ? "A − B" : name));
 const MODELS = DATA.names.slice(0, DATA.names.length === 3 ? 2 : 1);
 const LAST = DATA.names.length - 1; // the difference, or the only model
 const TWO = LAST === 2;
+const MUTATED = DATA.how === "min"; // in-silico mutagenesis: what a model reads has low scores
+const READ_MORE = MUTATED ? ["B", "A"] : ["A", "B"]; // which model reads a motif more if D of A − B is above 0, and below 0
 const MOTIF_NUMBER = new Map(DATA.motifs.map((motif, number) => [motif.name, number]));
 const BASES = "ACGT";
 // Letters in a box of 100 x 100, so that they can be stretched to any height.

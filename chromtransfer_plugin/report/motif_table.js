@@ -1,6 +1,6 @@
 // The table of motifs and the scatter of D beside it.
 const HAS_SIGNIFICANT = DATA.motifs.some((motif) => motif.sig);
-const table = { key: `D${LAST}`, down: true, query: "", significant: HAS_SIGNIFICANT, page: 0, size: 12, chosen: null };
+const table = { key: `D${LAST}`, down: !MUTATED, query: "", significant: HAS_SIGNIFICANT, page: 0, size: 12, chosen: null };
 
 const COLUMNS = [];
 NAMES.forEach((name, at) => {
@@ -61,7 +61,7 @@ function buildTable() {
     el("div", { class: "controls", id: "motif-pages" }),
     el("p", { class: "note" },
       "D, from −1 to 1: how much higher a motif's sites score than the sites of other motifs. ",
-      TWO ? `A − B above 0: ${MODELS[0]} reads the motif more than ${MODELS[1]} does; below 0: less. ` : "",
+      TWO ? `A − B above 0: ${READ_MORE[0]} reads the motif more than ${READ_MORE[1]} does; below 0: less. ` : "",
       "FDR: small if D is hardly chance. Rank: place of D among the significant motifs, the largest is the highest D. ",
       el("a", { href: "#about" }, "More on how to read it")),
   );

@@ -64,9 +64,9 @@ function drawRegion() {
     svg("svg", { id: "tracks", tabindex: "0", role: "group", "aria-describedby": "tracks-help" }),
     el("p", { class: "note", id: "tracks-help" },
       "Wheel or +/−: zoom. Drag or arrow keys: move. 0: whole window. n, p: next, previous window. Letters appear when a base is wide enough. ",
-      `Letters below the line lower the model's output${DATA.how === "min" ? " when mutated: these are the important bases" : ""}. `,
+      `Letters below the line lower the model's output${MUTATED ? " when mutated: these are the important bases" : ""}. `,
       "Positions are 0-based. Boxes are motif sites; ", el("b", null, "❯"), " or ", el("b", null, "❮"), " is their strand.",
-      TWO ? " Blue: A reads the motif more than B; vermilion: B does; white: not significant, or too few sites to be tested." : " White: not significant, or too few sites to be tested."));
+      TWO ? ` Blue: ${READ_MORE[0]} reads the motif more than ${READ_MORE[1]}; vermilion: ${READ_MORE[1]} does; white: not significant, or too few sites to be tested.` : " White: not significant, or too few sites to be tested."));
   const image = byId("tracks");
   image.addEventListener("wheel", wheel, { passive: false });
   image.addEventListener("pointerdown", (event) => { tracks.drag = { x: event.clientX, start: view.start, end: view.end }; });

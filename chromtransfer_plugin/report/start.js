@@ -1,13 +1,13 @@
 // What was compared and how to read it; then the address decides what is shown.
 function buildAbout() {
   const significantIn = TWO ? " in A or in B" : "";
-  const important = DATA.how === "min"
+  const important = MUTATED
     ? "Attribution is from in-silico mutagenesis: a base that matters lowers the output when it is mutated, so important sites have low, negative scores and an important motif has a D below 0."
     : "A base with a positive score raises the model's output, so an important motif has a D above 0.";
   const help = [
-    ["Score of a site", `The ${DATA.how === "max" ? "largest" : "smallest"} attribution of the bases of a motif's site. ${important}`],
+    ["Score of a site", `The ${MUTATED ? "smallest" : "largest"} attribution of the bases of a motif's site. ${important}`],
     ["D", "How far the scores of a motif's sites lie from those of all sites of other motifs that overlap none of its own: the largest gap between the two cumulative curves (Kolmogorov–Smirnov), from 0 (the same) to 1 (apart). Above 0: the motif's sites score higher than the others; below 0: lower."],
-    ...(TWO ? [["D of A − B", "The same for the difference of the two models' scores at each site. Above 0 (blue): model A reads the motif more than B does, compared with other motifs; below 0 (vermilion): B does."]] : []),
+    ...(TWO ? [["D of A − B", `The same for the difference of the two models' scores at each site. Above 0 (blue): model ${READ_MORE[0]} reads the motif more than ${READ_MORE[1]} does, compared with other motifs; below 0 (vermilion): ${READ_MORE[1]} does.`]] : []),
     ["FDR", `The share of false findings expected among all motifs with an FDR as small as this (Benjamini–Hochberg). A motif is significant if its FDR is below ${DATA.limit === null ? "the limit of the analysis" : DATA.limit}${significantIn}. Sites of one window are not independent, so take FDR as a score, and D as the size of the effect.`],
     ["Rank", "Place of D among the significant motifs, from 1 for the lowest. The largest rank is the motif that the model scores highest."],
     ["Similar motifs", "Factors of one family have nearly the same matrix and share sites: read a group of them as one finding. A motif does not tell which factor of the family is bound."],
