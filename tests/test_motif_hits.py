@@ -319,13 +319,27 @@ def test_bad_tracks(tmp_path):
         ChromTransferError, match=r"1 regions lie outside, first 1:100-200: 1 is not among its contigs"
     ):
         read_jaspar_bigbed(path, regions.assign(chrom="1"))
-    with pytest.raises(ChromTransferError, match=r"its chr1 has 1000 bp, but that of .* 999: .* another assembly"):
+    with pytest.raises(
+        ChromTransferError, match=r"its chr1 has 1000 bp, but that of .* 999: .* another assembly"
+    ):
         read_jaspar_bigbed(path, regions, contigs={"chr1": 999, "chr7": 5})
     with pytest.raises(ChromTransferError, match=r"chr1:100-1001: chr1 ends at 1000"):
         read_jaspar_bigbed(path, regions.assign(end=1001))
     pybigtools.open(str(tmp_path / "short.bb"), "w").write({"chr1": 1000}, [("chr1", 120, 130, "MA1.1")])
     with pytest.raises(ChromTransferError, match=r"chr1:100-200 has no field name, score"):
         read_jaspar_bigbed(tmp_path / "short.bb", regions)
+
+
+def test_a_damaged_block_of_a_track(tmp_path):
+    """The library panics, which Python does not count as an Exception."""
+    path = bigbed(tmp_path / "x.bb")
+    content = bytearray(path.read_bytes())
+    data = int.from_bytes(content[16:24], "little") + 8  # where the first block begins
+    content[data : data + 12] = b"\xff" * 12
+    path.write_bytes(content)
+    regions = pd.DataFrame({"chrom": ["chr1"], "start": [100], "end": [200]})
+    with pytest.raises(ChromTransferError, match=r"x\.bb: cannot be read at chr1:100-200"):
+        read_jaspar_bigbed(path, regions)
 
 
 def test_what_memelite_does_by_itself():

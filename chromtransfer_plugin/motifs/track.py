@@ -102,7 +102,9 @@ def _sites(
             raise ChromTransferError(
                 f"{path}: a record at {chrom}:{start}-{end} has no field name, score or strand where expected ({error})."
             ) from error
-        except Exception as error:  # a damaged block
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a damaged block: a panic of Rust is no Exception
             raise ChromTransferError(f"{path}: cannot be read at {chrom}:{start}-{end} ({error}).") from error
     found = pd.DataFrame(rows, columns=["region", "start", "end", "motif", "score", "strand"])
     kinds = {"region": "int64", "start": "int64", "end": "int64", "motif": "str", "score": "float64"}
