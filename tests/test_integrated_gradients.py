@@ -50,6 +50,15 @@ def test_a_parabola_needs_one_step() -> None:
     np.testing.assert_allclose(scores, at * at.sum(axis=1, keepdims=True), rtol=1e-6)
 
 
+def test_points_of_a_path_are_as_exact_as_the_model() -> None:
+    """Where matches are equally strong, the last digit of a point decides which of them has all of the gradient."""
+    model, codes = Power(1).double(), random_codes()[:1]
+    points: list[torch.Tensor] = []
+    model.register_forward_pre_hook(lambda _, given: points.append(given[0].detach().amax(dim=(1, 2))))
+    integrated_gradients(model, codes, steps=10)
+    assert torch.cat(points).tolist() == [step / 10 for step in range(11)]
+
+
 @pytest.mark.parametrize("steps", [1, 4, 50])
 def test_what_the_trapezoids_of_a_cubic_leave_over(steps: int) -> None:
     """The mean of 3 a**2 over n trapezoids is 1 + 1 / (2 n**2)."""

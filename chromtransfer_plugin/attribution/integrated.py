@@ -123,7 +123,7 @@ def _paths(
     values = []
     for points in torch.arange(len(start) * (steps + 1), device=where).split(size):
         path, step = points // (steps + 1), points % (steps + 1)
-        X = start[path] + (step / steps).to(dtype)[:, None, None] * change[path]
+        X = start[path] + (step.to(dtype) / steps)[:, None, None] * change[path]
         found, gradient = gradient_of(_WHAT, model, value, X)
         slopes.index_add_(0, path, gradient.double() * weights[step][:, None, None])
         values.append(found)
