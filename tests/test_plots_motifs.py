@@ -428,6 +428,16 @@ def test_motif_letters_are_as_tall_as_their_information() -> None:
     assert ax.get_ylim() == (0, 2)
 
 
+def test_the_likeliest_base_of_a_motif_is_on_top() -> None:
+    (ax,) = axes()
+    plot_motif(ax, np.array([[0.1, 0.6, 0.3, 0.0]]))
+    boxes = sorted((p.get_path().get_extents() for p in ax.patches), key=lambda box: box.y0)
+    information = 2 + sum(p * np.log2(p) for p in (0.1, 0.6, 0.3))
+    assert [box.height for box in boxes] == pytest.approx([p * information for p in (0.1, 0.3, 0.6)])
+    assert boxes[0].y0 == 0
+    assert [box.y0 for box in boxes[1:]] == pytest.approx([box.y1 for box in boxes[:-1]])
+
+
 @pytest.mark.parametrize(
     ("matrix", "message"),
     [

@@ -81,7 +81,9 @@ def draw_summary(ax: Axes, summary: pd.DataFrame, models: list[str]) -> None:
         if value:
             color = "white" if value > 0.6 * limit else "black"
             ax.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=FONT - 2, color=color)
-    labels = summary["group"] + " " + summary["sign"].map({"pos": "(raises)", "neg": "(lowers)"})
+    unnamed = summary["group"] == "no match"
+    groups = summary["group"].where(~unnamed, "no match: " + summary["consensus"])
+    labels = groups + " " + summary["sign"].map({"pos": "(raises)", "neg": "(lowers)"})
     ax.set_xticks(range(len(models)), models, fontsize=FONT, rotation=30, ha="right")
     ax.set_yticks(range(len(summary)), labels, fontsize=FONT - 1)
     colorbar = ax.figure.colorbar(image, ax=ax, shrink=0.8)

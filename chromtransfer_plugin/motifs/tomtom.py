@@ -21,6 +21,7 @@ MATCH_COLUMNS = (
 CORE_BITS = 0.3  # a column of the core's ends has at least this information
 MIN_CORE = 4  # columns; less matches anything
 Q_THRESHOLD = 0.05
+LEAST_SIMILARITY = 0.5  # of a match that gives its name: a quarter of a motif that is matched exactly
 _FEW_MOTIFS = 25  # memelite's limit, below which the background is too small
 
 
@@ -66,7 +67,8 @@ def match_patterns(
     motifs : mapping of str to ndarray (length, 4)
         Probabilities, as :func:`chromtransfer_plugin.motifs.read_motifs` gives them. They are compared untrimmed.
     q_threshold : float
-        Matches with a smaller q are ``named``.
+        Matches with a smaller q are ``named``, if their similarity is 0.5 or more: flat columns inside a core match those
+        of long motifs just as well as letters match letters.
     n_best : int
         Rows per pattern.
     trim : bool
@@ -111,12 +113,13 @@ def match_patterns(
         for rank, j in enumerate(np.argsort(p[i], kind="stable")[:n_best], 1):
             motif = targets[names[j]][::-1, ::-1] if minus[i, j] else targets[names[j]]
             offset = first - int(columns[i, j])
+            alike = aligned_similarity(cores[name], motif, offset - first)
+            named = bool(q[i, j] < q_threshold and alike >= LEAST_SIMILARITY)
             rows.append(
                 {
                     **start, "rank": rank, "motif": names[j], "strand": "-" if minus[i, j] else "+",
                     "offset": offset, "overlap": int(width[i, j]),
-                    "similarity": aligned_similarity(cores[name], motif, offset - first),
-                    "p_value": p[i, j], "q_value": q[i, j], "named": bool(q[i, j] < q_threshold),
+                    "similarity": alike, "p_value": p[i, j], "q_value": q[i, j], "named": named,
                 }
             )  # fmt: skip
     table = pd.DataFrame(rows, columns=list(MATCH_COLUMNS))
