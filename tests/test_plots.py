@@ -51,6 +51,15 @@ def test_logo_letters_stand_at_their_position_with_their_height(figure: Figure) 
     assert ax.get_xlim() == (999.5, 1003.5)
 
 
+def test_negative_letters_are_darker_and_paler(figure: Figure) -> None:
+    ax = figure.add_subplot()
+    plot_logo(ax, np.zeros(2, np.uint8), np.array([1.0, -1.0]))
+    up, down = sorted(ax.patches, key=lambda letter: -letter.get_path().get_extents().y1)
+    assert up.get_alpha() == 1
+    assert down.get_alpha() == pytest.approx(0.7)
+    np.testing.assert_allclose(down.get_facecolor()[:3], 0.6 * np.array(up.get_facecolor()[:3]))
+
+
 def test_logo_takes_codes_and_one_hot_alike(figure: Figure) -> None:
     codes, scores = np.array([0, 1, 2, 3, 4], dtype=np.uint8), np.linspace(-1, 1, 5)
     one_hot = np.stack([codes == base for base in range(4)]).astype(np.float32)

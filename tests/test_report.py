@@ -11,10 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from motif_cases import random_motifs, site_motif
+from motif_stores import make_store
 from report_cases import HOSTILE, LENGTH, MATRIX, SET, WINDOWS, make_comparison
 from scipy.stats import ks_2samp
 
 from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.motifs.analysis import compare
 from chromtransfer_plugin.onehot import decode
 from chromtransfer_plugin.report import write_report
 from chromtransfer_plugin.report.sites import QUANTILES, SiteTable
@@ -278,6 +281,15 @@ def test_facts_say_what_was_done(comparison, tmp_path: Path) -> None:
         "Tested": "4 motifs with at least 20 sites; too few sites: 1",
         "Significant": f"{int(comparison.table['sig'].sum())} motifs",
     }
+
+
+def test_a_window_of_two_sets_counts_for_the_first(tmp_path: Path) -> None:
+    with make_store(
+        tmp_path / "store"
+    ) as store:  # ten of the 30 windows of the second set are in the first, too
+        comparison = compare(store, "A", motifs=site_motif() | random_motifs(), threshold=2e-3, min_hits=5)
+        data = embedded(write_report(comparison, tmp_path / "page.html", top=1))
+    assert dict(data["facts"])["Windows"] == "60 windows of 200 bp (40 of first, 20 more of second)"
 
 
 def test_one_model_mutagenesis_and_a_track(tmp_path: Path) -> None:
