@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import gc
 import json
 import os
 from dataclasses import replace
@@ -141,8 +142,11 @@ def test_no_file_stays_open(tmp_path, found, empty_scores, jaspar):
     one, counts = replace(found[0], patterns=found[0].patterns[:1]), []
     for name in ("one", "two", "three"):
         (tmp_path / name).mkdir()
+        gc.collect()  # files that other tests left open
+        gc.disable()
         write_discovery(tmp_path / name, [one], empty_scores, jaspar)
         counts.append(len(os.listdir("/proc/self/fd")))
+        gc.enable()
     assert counts[2] == counts[1]  # the first opens what it imports
 
 
