@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,13 +14,11 @@ from chromtransfer_plugin.plots.style import BASES, FONT, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.path import Path as MplPath
 
 Highlight = tuple[int, int, str]
 
 _SITE = "0.9"
 _ROW = 0.13  # height of one row of labels, as a share of the axes
-_LETTER_WIDTH = 0.95  # bp
 LOGO_WIDTH = 80  # bp in one row of a figure: letters stay legible
 
 
@@ -150,13 +147,12 @@ def draw_letters(
     shade, fade : float
         How much darker and how much more transparent negative letters are, 0 to 1.
     """
+    from logomaker import Glyph
     from matplotlib.colors import to_rgb
-    from matplotlib.patches import PathPatch
-    from matplotlib.transforms import Affine2D
 
-    glyphs = _glyphs()
     colors = [np.array(to_rgb(BASES[base])) for base in ALPHABET]
     heights = np.asarray(heights, dtype=np.float64)
+    # logomaker's Logo would also make the letters without height, three of four in a logo of scores.
     for position, stack in enumerate(heights, start):
         top = float(stack[stack < 0].sum())
         for base in np.argsort(stack):
@@ -164,15 +160,17 @@ def draw_letters(
             if not height:
                 continue
             low, top, below = top, top + abs(height), height < 0
-            place = Affine2D().scale(_LETTER_WIDTH, height).translate(position, top if below else low)
-            letter = PathPatch(
-                place.transform_path(glyphs[base]),
-                facecolor=colors[base] * (1 - shade * below),
+            Glyph(
+                position,
+                ALPHABET[base],
+                low,
+                top,
+                ax=ax,
+                color=tuple(colors[base] * (1 - shade * below)),
                 alpha=1 - fade * below,
-                linewidth=0,
+                flip=below,
                 zorder=0,
             )
-            ax.add_artist(letter)  # add_patch would look for the limits again at each letter
     ax.axhline(0, color="black", linewidth=0.5, zorder=-1)
     ax.set_xlim(start - 0.5, start + len(heights) - 0.5)
     low, high = (
@@ -181,22 +179,6 @@ def draw_letters(
     )
     if low or high:
         ax.set_ylim(-low, high)
-
-
-@cache
-def _glyphs() -> list[MplPath]:
-    """Outlines of A, C, G and T, scaled to x from -0.5 to 0.5 and y from 0 to 1."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import TextPath
-    from matplotlib.transforms import Affine2D
-
-    glyphs: list[MplPath] = []
-    for base in ALPHABET:
-        outline = TextPath((0, 0), base, size=1, prop=FontProperties(family="sans", weight="bold"))
-        box = outline.get_extents()
-        to_unit = Affine2D().translate(-box.xmin, -box.ymin).scale(1 / box.width, 1 / box.height)
-        glyphs.append(to_unit.translate(-0.5, 0).transform_path(outline))
-    return glyphs
 
 
 def _mark(ax: Axes, highlights: Sequence[Highlight]) -> int:
