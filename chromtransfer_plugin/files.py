@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -199,6 +199,36 @@ def require_parent(path: Path) -> None:
     parent = path.expanduser().absolute().parent
     if not parent.is_dir():
         raise ChromTransferError(f"{path}: there is no folder {parent}. Make it first: mkdir -p '{parent}'.")
+
+
+def check_result_folder(folder: Path, record: str, is_ours: Callable[[Path], bool]) -> None:
+    """Raise if a result may not be written at ``folder``, because something else lies there or would be lost.
+
+    Parameters
+    ----------
+    folder : path
+        New, empty, or an earlier result, which will be replaced as a whole.
+    record : str
+        The file that tells an earlier result.
+    is_ours : callable
+        Whether an entry of the folder is part of such a result.
+    """
+    if folder.name in ("", ".."):
+        raise ChromTransferError(f"{folder}: expected the name of a new folder, which this is not.")
+    require_short(folder)
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise ChromTransferError(f"{folder}: is no folder, expected the name of a folder to write.")
+    if folder.is_dir():
+        entries = sorted(folder.iterdir())
+        if entries and not (folder / record).is_file():
+            raise ChromTransferError(f"{folder}: holds other files; name a new or empty folder.")
+        others = [entry.name for entry in entries if not is_ours(entry)]
+        if others:
+            raise ChromTransferError(
+                f"{folder}: holds {others[0]} beside an earlier result, and would be replaced as a whole. Move that to "
+                "another place, or choose another folder."
+            )
+    require_parent(folder)
 
 
 def make_folder(folder: Path) -> None:

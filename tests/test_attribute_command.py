@@ -316,7 +316,7 @@ def test_places_that_are_refused(world, tmp_path):  # noqa: F811
     refused(world, tmp_path, "names of files have at most 255", out=tmp_path / ("s" * 256))
     attributed(world, tmp_path / "earlier")
     (tmp_path / "earlier" / "figures").mkdir()
-    refused(world, tmp_path, "holds figures beside an earlier store", out=tmp_path / "earlier")
+    refused(world, tmp_path, "holds figures beside an earlier result", out=tmp_path / "earlier")
     shutil.copy(world.bed, tmp_path / "s.dropped.tsv")
     refused(world, tmp_path, "is an input of this run", sets=tmp_path / "s.dropped.tsv")
 

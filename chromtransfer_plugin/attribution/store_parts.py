@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from chromtransfer_plugin.checkpoint import sha256
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.files import require_short
+from chromtransfer_plugin.files import check_result_folder, require_short
 from chromtransfer_plugin.onehot import ALPHABET
 
 if TYPE_CHECKING:
@@ -129,20 +129,7 @@ def _check_arrays(path: Path, facts: Mapping[str, Any], n: int, arrays: h5py.Fil
 
 def check_target(path: Path) -> None:
     """Raise if a store may not be written at ``path``: something else lies there, or would be deleted with an old store."""
-    if path.name in ("", ".."):
-        raise ChromTransferError(f"{path}: expected the name of a new folder, which this is not.")
-    require_short(path)
-    if path.is_symlink() or (path.exists() and not path.is_dir()):
-        raise ChromTransferError(f"{path}: is no folder, expected the name of a store to write.")
-    if path.is_dir():
-        names = sorted(entry.name for entry in path.iterdir())
-        if names and FACTS not in names:
-            raise ChromTransferError(f"{path}: holds other files; name a new or empty folder.")
-        others = [name for name in names if name not in (FACTS, REGIONS, ARRAYS) and not name.startswith(".")]
-        if others:
-            raise ChromTransferError(
-                f"{path}: holds {others[0]} beside an earlier store, and would be replaced as a whole. Move that to "
-                "another place, or choose another --out."
-            )
-    if not path.absolute().parent.is_dir():
-        raise ChromTransferError(f"{path}: there is no folder {path.absolute().parent}.")
+    # What is hidden is a leftover of a system or a kill.
+    check_result_folder(
+        path, FACTS, lambda entry: entry.name in (FACTS, REGIONS, ARRAYS) or entry.name.startswith(".")
+    )

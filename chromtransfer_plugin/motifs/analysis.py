@@ -13,7 +13,7 @@ import pandas as pd
 
 from chromtransfer_plugin.attribution.store import AttributionStore
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.files import atomic_folder
+from chromtransfer_plugin.files import atomic_folder, check_result_folder
 from chromtransfer_plugin.motifs.comparison import Comparison
 from chromtransfer_plugin.motifs.enrichment import (
     FDR,
@@ -25,7 +25,6 @@ from chromtransfer_plugin.motifs.enrichment import (
 )
 from chromtransfer_plugin.motifs.hits import P_THRESHOLD, How
 from chromtransfer_plugin.motifs.matrices import choose_motifs
-from chromtransfer_plugin.motifs.output import check_result_folder
 from chromtransfer_plugin.motifs.sites import (
     MOTIFS,
     MotifSource,

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from chromtransfer_plugin.attribution.store import AttributionStore
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.files import atomic_folder, atomic_path, open_output
+from chromtransfer_plugin.files import atomic_folder, atomic_path, check_result_folder, open_output
 from chromtransfer_plugin.motifs.enrichment import write_table
 from chromtransfer_plugin.motifs.matrices import Matrices, read_motifs
-from chromtransfer_plugin.motifs.output import check_result_folder
 from chromtransfer_plugin.motifs.patterns import (
     MAX_SEQLETS,
     Pattern,
