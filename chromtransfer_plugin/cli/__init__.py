@@ -87,7 +87,7 @@ def simulate(out: Path, seed: int) -> None:
     "--seed", type=click.IntRange(min=0), default=SEED, show_default=True, help="Same seed, same numbers."
 )
 def demo(out: Path, seed: int) -> None:
-    """Run the whole road on simulated data: pre-train, fine-tune, export, predict, explain (about 5 minutes)."""
+    """Run the whole road on simulated data: pre-train, fine-tune, export, predict, explain (about 4 minutes)."""
     from chromtransfer_plugin.demo import run_demo
 
     run_demo(out, seed)
