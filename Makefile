@@ -12,7 +12,7 @@ demo: install
 	$(BIN)/chromtransfer demo --out demo
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile  # two files at a time
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow

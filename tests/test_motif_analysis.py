@@ -367,6 +367,7 @@ def test_relatives():
     assert found == ["X.D: c7 is unlike the motifs of X"]
 
 
+@pytest.mark.filterwarnings("ignore:tomtom was given")  # the toy has few motifs
 def test_controls_keep_the_columns_and_are_unlike_the_planted():
     planted = {"site": MOTIFS["site"]}
     made = control_motifs(planted, ["site"], random_motifs(), each=30, seed=1)
