@@ -287,7 +287,8 @@ def test_wrong_hg38(server, genome, cache):
         (gzip.compress(b"chr1\nACGT\n"), "is no FASTA"),
         (gzip.compress(b""), "holds nothing"),
     ],
-    ids=["cut off", "no gzip", "no FASTA", "empty"],  # gzip writes the time, and all processes need the same names
+    # gzip writes the time, and all processes need the same names
+    ids=["cut off", "no gzip", "no FASTA", "empty"],
 )
 def test_hg38_that_cannot_be_unpacked_leaves_no_genome(server, cache, content, message):
     server.add("/hg38.fa.gz", content)
