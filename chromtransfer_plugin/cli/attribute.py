@@ -7,20 +7,13 @@ from typing import Any
 
 import click
 
-from chromtransfer_plugin.cli.predict import WIDTH
+from chromtransfer_plugin.cli.predict import WIDTH, model_option
 
 _FILE = click.Path(path_type=Path)
 
 
 @click.command()
-@click.option(
-    "--model",
-    "models",
-    multiple=True,
-    required=True,
-    metavar="[NAME=]MODEL",
-    help="Model folder, folder of models, or name of an installed model; repeat for several.",
-)
+@model_option
 @click.option(
     "--set",
     "sets",

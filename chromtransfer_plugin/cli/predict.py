@@ -25,10 +25,7 @@ class _Width(click.ParamType):
 
 
 WIDTH = _Width()
-
-
-@click.command()
-@click.option(
+model_option = click.option(
     "--model",
     "models",
     multiple=True,
@@ -36,6 +33,10 @@ WIDTH = _Width()
     metavar="[NAME=]MODEL",
     help="Model folder, folder of models, or name of an installed model; repeat for several.",
 )
+
+
+@click.command()
+@model_option
 @click.option("--bed", type=_FILE, help="Regions: BED or narrowPeak, plain or gzip.")
 @click.option("--fasta", type=_FILE, help="Sequences instead, scored as they stand.")
 @click.option("--csv", type=_FILE, help="Regions as `chrom:start-end,label` lines instead.")
