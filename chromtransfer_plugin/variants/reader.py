@@ -1,13 +1,4 @@
-"""Variants of a VCF: read, checked against the genome, and cut as windows of the reference and the alternative allele.
-
-Coordinates are 0-based and half-open, except for ``pos``, which is 1-based as in the VCF.
-
-A variant is trimmed to what REF and ALT do not share. What is left is a region of the genome that becomes another
-sequence. A pure insertion or deletion inside a repeat can be written at several places with the same result; its region
-is all of them together, so that every way of writing it gives the same windows. The window of an allele follows the
-rule for regions: of the allele's region ``[start, end)``, on the sequence that has this allele, it is the ``width`` bp
-from ``(start + end) // 2 - width // 2`` on.
-"""
+"""All variants of a VCF that can be scored, in memory, as a dataloader needs them."""
 
 from __future__ import annotations
 
@@ -16,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,8 +17,8 @@ from chromtransfer_plugin.constants import WINDOW
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.onehot import N_CODE, encode
-
-Allele = Literal["ref", "alt"]
+from chromtransfer_plugin.variants.placing import place
+from chromtransfer_plugin.variants.windows import reaches_off
 
 _NO_ALT = "no ALT allele"
 _STAR = "ALT is *, a deletion that another record describes"
@@ -39,8 +30,6 @@ _OUTSIDE = "REF is not on the contig"
 _NOT_KNOWN = "the genome has an unknown base (N) there"
 _MISMATCH = "REF is not what the genome has there"
 _OFF = "window reaches off the contig"
-
-_NEARBY = 64  # bp of a repeat that are looked at first; most are shorter
 
 
 @dataclass(frozen=True)
@@ -139,7 +128,7 @@ def read_variants(path: str | Path, genome: Genome, width: int = WINDOW) -> Vari
     good = reasons == ""
     placed = pd.DataFrame(
         [
-            _place(genome, *row) if ok else (0, "", "", 0)
+            place(genome, *row) if ok else (0, "", "", 0)
             for row, ok in zip(
                 table[["chrom", "pos", "ref", "alt"]].itertuples(index=False), good, strict=True
             )
@@ -147,57 +136,9 @@ def read_variants(path: str | Path, genome: Genome, width: int = WINDOW) -> Vari
         columns=["start", "old", "new", "slide"],
     )
     table = pd.concat([table, placed], axis=1)
-    drop(_reaches_off(table, lengths, width), _OFF)
+    table["swapped"] = False
+    drop(reaches_off(table, lengths, width), _OFF)
     return _finish(path, table, reasons)
-
-
-def allele_windows(
-    genome: Genome, table: pd.DataFrame, allele: Allele, width: int = WINDOW
-) -> NDArray[np.uint8]:
-    """Cut the windows of one allele.
-
-    Where ``old`` and ``new`` have one base each, the two windows differ at index ``width // 2`` only. The reverse
-    complement of genome and variants gives the reverse-complemented windows wherever ``width`` and the length of the
-    allele's region are both even or both odd; else the window has one base more on one side (the left side of an odd
-    region, the right side of an even one), and the reverse complement has it on the other.
-
-    Parameters
-    ----------
-    genome : Genome
-    table : DataFrame
-        Rows of :attr:`Variants.table`, any of them and in any order.
-    allele : {"ref", "alt"}
-    width : int
-        As given to :func:`read_variants`.
-
-    Returns
-    -------
-    ndarray of uint8, shape (n, width)
-        Codes 0 to 4, plus strand. Those of "ref" are the genome's between the bounds that :func:`window_starts` gives.
-    """
-    index = genome.contig_index(table["chrom"].to_numpy())
-    begin = window_starts(table, allele, width)
-    left = genome.extract(index, begin, width, pad=True)
-    if allele == "ref":
-        return left
-    start, old = table["start"].to_numpy(), table["old"].str.len().to_numpy()
-    new = table["new"].str.len().to_numpy()
-    right = genome.extract(index, begin - new + old, width, pad=True)
-    codes = np.where(np.arange(width) < (start - begin)[:, None], left, right)
-    # Every base of every new allele, put where it lies in its window.
-    row = np.repeat(np.arange(len(table)), new)
-    column = np.arange(len(row)) - np.repeat(np.cumsum(new) - new, new) + (start - begin)[row]
-    inside = (column >= 0) & (column < width)
-    codes[row[inside], column[inside]] = encode("".join(table["new"]))[inside]
-    return codes
-
-
-def window_starts(table: pd.DataFrame, allele: Allele, width: int = WINDOW) -> NDArray[np.int64]:
-    """Give the 0-based first base of each window of :func:`allele_windows`, on the sequence that has the allele."""
-    bases = table["old" if allele == "ref" else "new"].str.len().to_numpy(dtype=np.int64)
-    length = bases + table["slide"].to_numpy()
-    first = table["start"].to_numpy(dtype=np.int64)
-    return np.asarray(first + length // 2 - width // 2, dtype=np.int64)
 
 
 @contextmanager
@@ -280,54 +221,6 @@ def _compare(
         unknown[here] = (found == N_CODE).any(axis=1)
         other[here] = (found != encode("".join(some["ref"])).reshape(found.shape)).any(axis=1)
     return unknown, other
-
-
-def _place(genome: Genome, chrom: str, pos: int, ref: str, alt: str) -> tuple[int, str, str, int]:
-    """Give start, old, new and slide of one variant (see :class:`Variants`)."""
-    start = pos - 1
-    if len(ref) == len(alt) == 1:
-        return start, ref, alt, 0
-    behind = _shared(ref[::-1], alt[::-1])
-    old, new = ref[: len(ref) - behind], alt[: len(alt) - behind]
-    before = _shared(old, new)
-    start, old, new = start + before, old[before:], new[before:]
-    if old and new:
-        return start, old, new, 0
-    unit = old or new
-    left = _repeats(genome, chrom, start, unit, backwards=True)
-    right = _repeats(genome, chrom, start + len(old), unit, backwards=False)
-    turn = len(unit) - left % len(unit)
-    unit = unit[turn:] + unit[:turn]
-    return start - left, unit if old else "", unit if new else "", left + right
-
-
-def _shared(one: str, other: str) -> int:
-    """Count the letters at the beginning that are the same."""
-    differs = (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
-    return next(differs, min(len(one), len(other)))
-
-
-def _repeats(genome: Genome, chrom: str, at: int, unit: str, backwards: bool) -> int:
-    """Count the bases before or from ``at`` on that go on repeating ``unit``."""
-    codes = encode(unit)[::-1] if backwards else encode(unit)
-    room = at if backwards else genome.contigs[chrom] - at
-    length = _NEARBY
-    while room:
-        length = min(length, room)
-        piece = (
-            genome.codes(chrom, at - length, at)[::-1] if backwards else genome.codes(chrom, at, at + length)
-        )
-        other = np.flatnonzero(piece != np.resize(codes, length))
-        if other.size or length == room:
-            return int(other[0]) if other.size else length
-        length *= 4
-    return 0
-
-
-def _reaches_off(table: pd.DataFrame, lengths: NDArray[np.int64], width: int) -> NDArray[np.bool_]:
-    old, new = table["old"].str.len().to_numpy(), table["new"].str.len().to_numpy()
-    ref, alt = (window_starts(table, allele, width) for allele in ("ref", "alt"))
-    return (ref < 0) | (ref + width > lengths) | (alt < 0) | (alt + width - new + old > lengths)
 
 
 def _finish(path: str | Path, table: pd.DataFrame, reasons: NDArray[Any]) -> Variants:
