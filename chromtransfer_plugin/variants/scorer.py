@@ -124,7 +124,8 @@ class Scorer:
             for strand in strands
             for allele in ("ref", "alt")
         ]
-        logits = self.logits(np.concatenate(pairs)).reshape(len(shifts), len(strands), 2, n, -1)
+        logits = self.logits(np.concatenate(pairs))
+        logits = logits.reshape(len(shifts), len(strands), 2, n, logits.shape[1])
         of_shifts = logits.mean(axis=1, dtype=np.float64).astype(np.float32)
         best = np.abs(self._log_odds(of_shifts[:, 1]) - self._log_odds(of_shifts[:, 0])).argmax(axis=0)
         ref, alt = np.take_along_axis(of_shifts, best[None, None], axis=0)[0]
