@@ -98,6 +98,16 @@ class Scorer:
         self._device: torch.device | None = None
         self.n_windows = self.n_run = self.n_cached = 0
 
+    @property
+    def predictors(self) -> list[Predictor]:
+        """Whose columns the results have."""
+        return self._predictors
+
+    @property
+    def settings(self) -> Settings:
+        """How it scores."""
+        return self._settings
+
     @contextmanager
     def ready(self) -> Iterator[None]:
         """Have the models on the device, in evaluation mode."""
