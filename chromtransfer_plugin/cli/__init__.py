@@ -14,6 +14,7 @@ from chromtransfer_plugin.cli.fetch import fetch
 from chromtransfer_plugin.cli.keras import import_keras
 from chromtransfer_plugin.cli.motifs import motifs
 from chromtransfer_plugin.cli.predict import predict
+from chromtransfer_plugin.cli.variants import variants
 from chromtransfer_plugin.cli.zoo import zoo
 from chromtransfer_plugin.constants import CELL_LINES, SEED, TEST_CHROMOSOMES
 
@@ -227,5 +228,5 @@ def export(
     click.echo(f"Kipoi model written to {folder}\ncheck it with: kipoi test {folder} --source=dir")
 
 
-for command in (attribute, attributions, motifs, fetch, import_keras, predict, zoo):
+for command in (attribute, attributions, motifs, fetch, import_keras, predict, variants, zoo):
     main.add_command(command)
