@@ -1,0 +1,60 @@
+// Sorting and filtering of a table that is complete without them.
+const table = document.getElementById("variants");
+if (table) {
+  const body = table.tBodies[0];
+  const rows = [...body.rows];
+  const heads = [...table.tHead.rows[0].cells];
+  const value = (row, column) => row.cells[column].dataset.value ?? row.cells[column].textContent.trim();
+  let sorted = 0;
+  let down = false;
+
+  function sort(column) {
+    const numeric = heads[column].classList.contains("number");
+    down = column === sorted ? !down : numeric && column !== 0;
+    sorted = column;
+    const sign = down ? -1 : 1;
+    const order = rows.map((row) => [value(row, column), row]);
+    order.sort(([a], [b]) => {
+      if (a === "" || b === "") return (a === "") - (b === ""); // what is not known comes last
+      return sign * (numeric ? Number(a) - Number(b) : a.localeCompare(b, "en", { numeric: true }));
+    });
+    body.append(...order.map(([, row]) => row));
+    mark();
+  }
+  function mark() {
+    heads.forEach((head, column) => {
+      if (column === sorted) head.setAttribute("aria-sort", down ? "descending" : "ascending");
+      else head.removeAttribute("aria-sort");
+      head.querySelector(".arrow").textContent = column === sorted ? (down ? " ▼" : " ▲") : "";
+    });
+  }
+  heads.forEach((head, column) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    const arrow = document.createElement("span");
+    arrow.className = "arrow";
+    arrow.setAttribute("aria-hidden", "true");
+    button.append(...head.childNodes, arrow);
+    button.addEventListener("click", () => sort(column));
+    head.append(button);
+  });
+  mark();
+
+  const box = document.getElementById("filter-box");
+  const input = box.querySelector("input");
+  const count = box.querySelector("output");
+  const texts = new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
+  function filter() {
+    const words = input.value.toLowerCase().split(/\s+/);
+    let n = 0;
+    for (const row of rows) {
+      const found = words.every((word) => texts.get(row).includes(word));
+      row.hidden = !found;
+      document.getElementById(`variant-${row.dataset.rank}`).hidden = !found;
+      n += found;
+    }
+    count.textContent = n === rows.length ? "" : `${n} of ${rows.length} variants`;
+  }
+  input.addEventListener("input", filter);
+  box.hidden = false;
+}
