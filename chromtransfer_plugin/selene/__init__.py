@@ -8,7 +8,8 @@ from chromtransfer_plugin.selene import compat
 friendly.install()
 compat.apply()
 
-from chromtransfer_plugin.selene.analysis import AnalyzeSequences, EvaluateModel, Genome  # noqa: E402
+from chromtransfer_plugin.selene.analysis import AnalyzeSequences, Genome  # noqa: E402
+from chromtransfer_plugin.selene.evaluation import EvaluateModel  # noqa: E402
 from chromtransfer_plugin.selene.sampler import RegionSampler  # noqa: E402
 from chromtransfer_plugin.selene.training import TrainModel  # noqa: E402
 

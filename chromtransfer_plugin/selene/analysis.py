@@ -1,8 +1,9 @@
-"""Selene's evaluation and analysis with checked weights, the device you asked for, and our treatment of N."""
+"""Selene's analysis with checked weights, the device you asked for, and our treatment of N."""
 
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -11,23 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import selene_sdk.evaluate_model
 import selene_sdk.predict.model_predict
 import selene_sdk.sequences
 import torch
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from chromtransfer_plugin.checkpoint import find_checkpoint, load_model, load_state
 from chromtransfer_plugin.constants import WINDOW
 from chromtransfer_plugin.device import pick_device
-from chromtransfer_plugin.errors import ChromTransferError, keyword_names, reject_unknown
+from chromtransfer_plugin.errors import ChromTransferError, keyword_names, reject_unknown, require_integers
+from chromtransfer_plugin.fasta import read_fasta
 from chromtransfer_plugin.files import make_folder
 from chromtransfer_plugin.friendly import ChromTransferWarning
-from chromtransfer_plugin.metrics import known_only
 from chromtransfer_plugin.models.chromtransfer import ChromTransfer
 from chromtransfer_plugin.models.ensemble import Ensemble
 from chromtransfer_plugin.predict import probabilities
-from chromtransfer_plugin.selene.sampler import RegionSampler, check_outputs
+from chromtransfer_plugin.selene import variants
 
 
 class Genome(selene_sdk.sequences.Genome):
@@ -58,7 +57,7 @@ def _unknown_to_zero(encoding: np.ndarray) -> np.ndarray:
     return np.where(encoding == 1, encoding, 0)
 
 
-class _Predictor(torch.nn.Module):
+class Predictor(torch.nn.Module):
     """The network, or the ensemble, of a checkpoint, giving what the model class of the YAML file gives.
 
     Parameters
@@ -72,9 +71,10 @@ class _Predictor(torch.nn.Module):
 
     def __init__(self, checkpoint: str, given: ChromTransfer) -> None:
         super().__init__()
-        self.network, self.card = load_model(checkpoint)
+        folder = _checkpoint(checkpoint)
+        self.network, self.card = load_model(folder)
         one = self.network.networks[0] if isinstance(self.network, Ensemble) else self.network
-        load_state(given, one.state_dict(), str(find_checkpoint(checkpoint)))
+        load_state(given, one.state_dict(), str(find_checkpoint(folder)))
         self.probabilities = bool(getattr(given, "gives_probabilities", False))
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
@@ -94,11 +94,26 @@ class _Predictor(torch.nn.Module):
             yield path
 
 
+def _checkpoint(path: str) -> str | Path:
+    """Give the folder of a model of the zoo for its name; a path stays as it is."""
+    if os.path.exists(path):
+        return path
+    from chromtransfer_plugin.zoo.source import find_model
+
+    return find_model(path) or path
+
+
+_SAVE_DATA = ("predictions", "diffs", "abs_diffs", "logits")
+_FILE_KEYS = {
+    "sequence",
+    "input_path",
+    "fa_files",
+}  # one of them chooses between the two kinds of mutagenesis
 # Arguments that Selene fills in; a user does not write them.
-_GIVEN_BY_SELENE = {"model", "criterion", "data_sampler", "output_dir"}
+GIVEN_BY_SELENE = {"model", "criterion", "data_sampler", "output_dir"}
 
 
-def _use_cuda(device: str) -> bool:
+def use_cuda_of(device: str) -> bool:
     """Turn a device into Selene's flag; Selene itself always takes the current CUDA device."""
     picked = pick_device(device)
     if picked.type == "cuda" and picked.index is not None:
@@ -106,103 +121,10 @@ def _use_cuda(device: str) -> bool:
     return picked.type == "cuda"
 
 
-def _check_model(where: str, model: torch.nn.Module) -> None:
+def check_model(where: str, model: torch.nn.Module) -> None:
+    """Refuse other networks than ours."""
     if not isinstance(model, ChromTransfer):
         raise ChromTransferError(f"{where}: expected a ChromTransfer network, got {type(model).__name__}.")
-
-
-class EvaluateModel(selene_sdk.evaluate_model.EvaluateModel):
-    """Evaluate a checkpoint, of one network or an ensemble, on the sampler's test windows.
-
-    Writes Selene's usual files with probabilities.
-
-    Parameters
-    ----------
-    trained_model_path : str
-        Our checkpoint folder (``best_model`` of a training run).
-    batch_size : int
-    device : {"auto", "cpu", "cuda", "cuda:N"}
-
-    Notes
-    -----
-    Use the model class ``ChromTransferProbability``, whose outputs are what the files should hold. For an ensemble its
-    ``class_args`` are those of one member.
-
-    With several tasks, unknown targets (NaN in ``test_targets.npz``) count neither in the loss nor in the metrics;
-    Selene's figures leave such tasks out.
-    """
-
-    def __init__(
-        self,
-        model: torch.nn.Module,
-        criterion: torch.nn.Module,
-        data_sampler: RegionSampler,
-        trained_model_path: str = "",
-        output_dir: str = "",
-        batch_size: int = 64,
-        device: str = "auto",
-        metrics: dict[str, Any] | None = None,
-        **unknown: Any,
-    ) -> None:
-        where = "evaluate_model EvaluateModel"
-        reject_unknown(where, unknown, keyword_names(EvaluateModel, _GIVEN_BY_SELENE))
-        _check_model(where, model)
-        if not getattr(model, "gives_probabilities", False):
-            raise ChromTransferError(
-                f"{where}: the files should hold probabilities: use `class: ChromTransferProbability` in `model`."
-            )
-        if not isinstance(data_sampler, RegionSampler):
-            raise ChromTransferError(f"{where}: evaluates on a chromtransfer_plugin.selene.RegionSampler.")
-        check_outputs(where, model, data_sampler)  # type: ignore[arg-type]
-        if not trained_model_path or not output_dir:
-            raise ChromTransferError(f"{where}: `trained_model_path` and `output_dir` are required.")
-        predictor = _Predictor(trained_model_path, model)  # type: ignore[arg-type]
-        _check_outputs(where, predictor, data_sampler)
-        make_folder(Path(output_dir))
-        del criterion  # the model returns probabilities here, so the loss is the cross-entropy of those
-        loss = _BinaryLoss() if data_sampler.activation == "sigmoid" else _CategoricalLoss()
-        chosen = metrics or {"roc_auc": roc_auc_score, "average_precision": average_precision_score}
-        with predictor.selene_weights() as weights:
-            super().__init__(
-                predictor,
-                loss,
-                data_sampler,
-                data_sampler.features,
-                weights,
-                output_dir,
-                batch_size=batch_size,
-                use_cuda=_use_cuda(device),
-                metrics={name: known_only(metric) for name, metric in chosen.items()},
-            )
-
-
-def _check_outputs(where: str, predictor: _Predictor, sampler: RegionSampler) -> None:
-    """Refuse other outputs than the checkpoint's; the name of a single one is free."""
-    card = predictor.card
-    several = len(sampler.features) > 1
-    if several and (card.outputs != sampler.features or card.activation != sampler.activation):
-        key = "classes" if sampler.activation == "softmax" else "tasks"
-        kind = "classes" if card.activation == "softmax" else "tasks"
-        raise ChromTransferError(
-            f"{where}: the checkpoint's {kind} are {card.outputs}, the sampler's {sampler.features}: list "
-            f"`{key}` in the checkpoint's order."
-        )
-
-
-class _BinaryLoss(torch.nn.Module):
-    """Cross-entropy of probabilities (B, T) against 0/1/NaN targets: mean over windows of the mean over known outputs."""
-
-    def forward(self, p: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        known = ~torch.isnan(targets)
-        each = torch.nn.functional.binary_cross_entropy(p, torch.where(known, targets, 0.0), reduction="none")
-        return (torch.where(known, each, 0.0).sum(dim=1) / known.sum(dim=1)).mean()
-
-
-class _CategoricalLoss(torch.nn.Module):
-    """Mean cross-entropy of class probabilities (B, T) against one-hot targets (B, T)."""
-
-    def forward(self, p: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return -(targets * p.clamp_min(1e-12).log()).sum(dim=1).mean()
 
 
 class AnalyzeSequences(selene_sdk.predict.model_predict.AnalyzeSequences):
@@ -211,7 +133,8 @@ class AnalyzeSequences(selene_sdk.predict.model_predict.AnalyzeSequences):
     Parameters
     ----------
     trained_model_path : str
-        Our checkpoint folder; of an ensemble, the model's ``class_args`` are those of one member.
+        Our checkpoint folder, or the name of a model of the zoo; of an ensemble, the model's ``class_args`` are those
+        of one member.
     sequence_length : int
         bp.
     features : list of str
@@ -239,8 +162,8 @@ class AnalyzeSequences(selene_sdk.predict.model_predict.AnalyzeSequences):
         **unknown: Any,
     ) -> None:
         where = "analyze_sequences AnalyzeSequences"
-        reject_unknown(where, unknown, keyword_names(AnalyzeSequences, _GIVEN_BY_SELENE))
-        _check_model(where, model)
+        reject_unknown(where, unknown, keyword_names(AnalyzeSequences, GIVEN_BY_SELENE))
+        check_model(where, model)
         if not trained_model_path or reference_sequence is None:
             raise ChromTransferError(f"{where}: `trained_model_path` and `reference_sequence` are required.")
         if not isinstance(reference_sequence, Genome):
@@ -248,7 +171,7 @@ class AnalyzeSequences(selene_sdk.predict.model_predict.AnalyzeSequences):
                 f"{where}: `reference_sequence` must be a chromtransfer_plugin.selene.Genome: other genomes encode "
                 "unknown bases differently than in training."
             )
-        predictor = _Predictor(trained_model_path, model)  # type: ignore[arg-type]
+        predictor = Predictor(trained_model_path, model)  # type: ignore[arg-type]
         with predictor.selene_weights() as weights:
             super().__init__(
                 predictor,
@@ -256,7 +179,7 @@ class AnalyzeSequences(selene_sdk.predict.model_predict.AnalyzeSequences):
                 sequence_length,
                 features or predictor.card.outputs,
                 batch_size=batch_size,
-                use_cuda=_use_cuda(device),
+                use_cuda=use_cuda_of(device),
                 reference_sequence=reference_sequence,
                 write_mem_limit=write_mem_limit,
             )
@@ -274,10 +197,7 @@ class AnalyzeSequences(selene_sdk.predict.model_predict.AnalyzeSequences):
         Creates the output folder, which Selene expects to exist.
         """
         reject_unknown("prediction", unknown, keyword_names(self.get_predictions))
-        if output_format not in ("tsv", "hdf5"):
-            raise ChromTransferError(
-                f"prediction: output_format '{output_format}' is unknown: use tsv or hdf5."
-            )
+        _check_format("prediction", output_format)
         if output_dir is not None:
             if not os.path.isfile(input_path):
                 raise ChromTransferError(
@@ -308,3 +228,164 @@ class AnalyzeSequences(selene_sdk.predict.model_predict.AnalyzeSequences):
                 stacklevel=2,
             )
         return sequences, labels
+
+    def variant_effect_prediction(
+        self,
+        vcf_file: str = "",
+        save_data: list[str] | None = None,
+        output_dir: str | None = None,
+        output_format: str = "tsv",
+        strand_index: int | None = None,
+        require_strand: bool = False,
+        **unknown: Any,
+    ) -> None:
+        """Score the variants of a VCF (see Selene), which may be gzip or bgzip too.
+
+        Alleles that Selene would score as something else are added to the ``.NA`` file of those that it drops itself;
+        one warning counts both, another one the deletions, which Selene 0.6 gets wrong.
+        """
+        where = "variant_effect_prediction"
+        known = keyword_names(self.variant_effect_prediction, {"vcf_file"}) | {"vcf_files"}
+        reject_unknown(where, unknown, known)
+        self._check_output(where, save_data, output_format)
+        require_integers(where, strand_index=strand_index)
+        source = Path(vcf_file).expanduser()
+        if not source.is_file():
+            raise ChromTransferError(
+                f"{vcf_file}: no such file; `vcf_files` of {where} is a list: [FILE.vcf, ...]."
+            )
+        folder = Path(source.parent if output_dir is None else output_dir)
+        prefix = variants.prefix_of(source)
+        radii = (self._start_radius, self._end_radius)
+        with tempfile.TemporaryDirectory() as temporary:
+            plain = Path(temporary) / f"{prefix}.vcf"
+            prepared = variants.prepare_vcf(
+                source, plain, self.reference_sequence, radii, strand_index, require_strand
+            )
+            make_folder(folder)
+            with variants.summed_up(source):
+                super().variant_effect_prediction(
+                    str(plain), save_data, str(folder), output_format, strand_index, require_strand
+                )
+        dropped = folder / f"{prefix}.NA"
+        with dropped.open("a", encoding="utf-8") as out:
+            out.writelines(f"{line}\n" for line in prepared.left_out)
+        variants.warn_of(source, prepared, dropped)
+
+    def in_silico_mutagenesis(
+        self,
+        sequence: str = "",
+        save_data: list[str] | None = None,
+        output_path_prefix: str = "ism",
+        mutate_n_bases: int = 1,
+        output_format: str = "tsv",
+        start_position: int = 0,
+        end_position: int | None = None,
+        **unknown: Any,
+    ) -> None:
+        """Score every substitution of one sequence (see Selene)."""
+        where = "in_silico_mutagenesis"
+        reject_unknown(where, unknown, keyword_names(self.in_silico_mutagenesis) | _FILE_KEYS)
+        self._check_output(where, save_data, output_format)
+        self._check_range(where, start_position, end_position, mutate_n_bases)
+        if mutate_n_bases != 1:
+            raise ChromTransferError(
+                f"{where}: Selene ignores `mutate_n_bases` for a `sequence`: put it into a FASTA file and name that as "
+                "`input_path`."
+            )
+        if not re.fullmatch("[ACGTN]+", str(sequence), re.IGNORECASE):
+            raise ChromTransferError(f"{where}: `sequence` is no DNA: expected the letters A, C, G, T and N.")
+        if len(sequence) != self.sequence_length:
+            self._warn_length(where, f"`sequence` has {len(sequence)} bp")
+        make_folder(Path(output_path_prefix).parent)
+        super().in_silico_mutagenesis(
+            sequence, save_data, output_path_prefix, 1, output_format, start_position, end_position
+        )
+
+    def in_silico_mutagenesis_from_file(
+        self,
+        input_path: str = "",
+        save_data: list[str] | None = None,
+        output_dir: str = "",
+        mutate_n_bases: int = 1,
+        use_sequence_name: bool = True,
+        output_format: str = "tsv",
+        start_position: int = 0,
+        end_position: int | None = None,
+        **unknown: Any,
+    ) -> None:
+        """Score every substitution of each sequence of a FASTA (see Selene), which may be gzip or bgzip too."""
+        where = "in_silico_mutagenesis"
+        reject_unknown(where, unknown, keyword_names(self.in_silico_mutagenesis_from_file) | _FILE_KEYS)
+        self._check_output(where, save_data, output_format)
+        self._check_range(where, start_position, end_position, mutate_n_bases)
+        if not output_dir:
+            raise ChromTransferError(f"{where}: `output_dir` is required.")
+        with tempfile.TemporaryDirectory() as temporary:
+            plain = os.path.join(temporary, "sequences.fa")
+            other = _write_fasta(where, input_path, plain, use_sequence_name, self.sequence_length)
+            if other:
+                self._warn_length(where, f"{input_path}: {other} sequences have another length")
+            make_folder(Path(output_dir))
+            super().in_silico_mutagenesis_from_file(
+                plain,
+                save_data,
+                output_dir,
+                mutate_n_bases,
+                use_sequence_name,
+                output_format,
+                start_position,
+                end_position,
+            )
+
+    def _check_output(self, where: str, save_data: Any, output_format: str) -> None:
+        _check_format(where, output_format)
+        if not isinstance(save_data, list) or not save_data or set(map(str, save_data)) - set(_SAVE_DATA):
+            raise ChromTransferError(
+                f"{where}: save_data={save_data!r} is not usable: expected a list of {', '.join(_SAVE_DATA)}."
+            )
+        if "logits" in save_data and not self.model.probabilities:
+            raise ChromTransferError(
+                f"{where}: `logits` in save_data needs `class: ChromTransferProbability`; with ChromTransfer, the "
+                "differences of logits are the `diffs`."
+            )
+
+    def _check_range(self, where: str, start: Any, end: Any, mutate_n_bases: Any) -> None:
+        require_integers(where, start_position=start, end_position=end, mutate_n_bases=mutate_n_bases)
+        last = self.sequence_length if end is None else end
+        if start is None or not mutate_n_bases or not start + mutate_n_bases <= last <= self.sequence_length:
+            raise ChromTransferError(
+                f"{where}: start_position={start}, end_position={end} and mutate_n_bases={mutate_n_bases} do not fit: "
+                f"expected positions from 0 to {self.sequence_length} with at least mutate_n_bases between them."
+            )
+
+    def _warn_length(self, where: str, what: str) -> None:
+        warnings.warn(
+            f"{where}: {what}, not {self.sequence_length} bp: Selene cuts to the middle, or fills up with N on both "
+            "sides. Positions count from the first base of the result.",
+            ChromTransferWarning,
+            stacklevel=3,
+        )
+
+
+def _check_format(where: str, output_format: str) -> None:
+    if output_format not in ("tsv", "hdf5"):
+        raise ChromTransferError(f"{where}: output_format '{output_format}' is unknown: use tsv or hdf5.")
+
+
+def _write_fasta(where: str, path: str, target: str, by_name: bool, length: int) -> int:
+    """Copy a FASTA as plain text, with names that can be those of files; return how many have another length."""
+    seen: set[str] = set()
+    other = 0
+    with open(target, "w", encoding="utf-8") as out:
+        for number, record in enumerate(read_fasta(path)):
+            name = record.id if by_name else str(number)
+            if name in seen or "/" in name:
+                raise ChromTransferError(
+                    f"{path}: record '{name}' (line {record.line}) cannot name output files: it "
+                    f"{'occurs twice' if name in seen else 'has a slash'}. Set `use_sequence_name: False` in {where}."
+                )
+            seen.add(name)
+            other += len(record.sequence) != length
+            out.write(f">{name}\n{record.sequence.decode()}\n")
+    return other
