@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -32,15 +32,24 @@ class Together:
     @property
     def n_trunks(self) -> int:
         """Number of different trunks, each of which runs once for a batch."""
-        return len({trunk for trunks in self._trunks for trunk in trunks})
+        return len(self.networks)
+
+    @property
+    def networks(self) -> list[ChromTransfer]:
+        """One network of each different trunk."""
+        return [self._networks[trunk] for trunk in sorted({t for trunks in self._trunks for t in trunks})]
 
     def __call__(self, X: torch.Tensor) -> list[torch.Tensor]:
         """(B, 4, L) one-hot -> for each model its (B, n_outputs) logits."""
+        return self.logits(lambda network: network.features(X))
+
+    def logits(self, features_of: Callable[[ChromTransfer], torch.Tensor]) -> list[torch.Tensor]:
+        """Give each model's (B, n_outputs) logits from features that are asked for once for each of ``networks``."""
         features: dict[int, torch.Tensor] = {}
         logits = []
         for model, trunks in zip(self._models, self._trunks, strict=True):
             for trunk in trunks:
                 if trunk not in features:
-                    features[trunk] = self._networks[trunk].features(X)
+                    features[trunk] = features_of(self._networks[trunk])
             logits.append(model.head(torch.cat([features[trunk] for trunk in trunks], dim=1)))
         return logits

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+import chromtransfer_plugin
 from chromtransfer_plugin.device import evaluating
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.genome import Genome
-from chromtransfer_plugin.predict import as_one_hot
 from chromtransfer_plugin.prediction.engine import enough_memory
+from chromtransfer_plugin.variants.batches import batches
+from chromtransfer_plugin.variants.cache import Digests, WindowCache
+from chromtransfer_plugin.variants.effects import log_odds
 from chromtransfer_plugin.variants.models import Predictor
-from chromtransfer_plugin.variants.odds import log_odds
-from chromtransfer_plugin.variants.windows import STRANDS, Strand, allele_windows
+from chromtransfer_plugin.variants.windows import STRANDS, Allele, Strand, allele_windows
 
 if TYPE_CHECKING:
     import torch
 
-    from chromtransfer_plugin.models.together import Together
+    from chromtransfer_plugin.models.substitutions import TogetherSubstituted
 
-_DIGEST = 16  # bytes: two of a billion different windows have the same with a chance of 1e-21
+ALLELES: tuple[Allele, ...] = ("ref", "alt")
 
 
 class Settings(NamedTuple):
@@ -39,8 +40,7 @@ class Settings(NamedTuple):
     strands : tuple of Strand
         ("+", "-") for the mean of the logits of both strands, or ("+",).
     shifts : tuple of int
-        Windows are moved by each of these bp; for each output the one with the largest absolute difference of logits
-        counts (the first of equal ones).
+        Windows are moved by each of these bp; see :meth:`Scorer.score`.
     batch_size : int
     device : str
     """
@@ -53,7 +53,7 @@ class Settings(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """Logits of both alleles, (n, columns) float32, and the shift in bp of the window they are of, int64."""
+    """Logits of both alleles, (n, columns) float32, and the shift in bp of the window they are of, likewise int64."""
 
     ref: NDArray[np.float32]
     alt: NDArray[np.float32]
@@ -76,13 +76,12 @@ class Scorer:
 
     Attributes
     ----------
+    predictors : list of Predictor
+    settings : Settings
     n_windows, n_run, n_cached : int
-        Windows asked for, run through the models, and found in the cache, so far.
+        Windows asked for, run through the models, and found in the cache, so far. What is neither was the same as
+        another one of its call.
     """
-
-    n_windows: int
-    n_run: int
-    n_cached: int
 
     def __init__(
         self,
@@ -91,115 +90,162 @@ class Scorer:
         settings: Settings,
         cache: Path | None = None,
     ) -> None:
-        self._predictors = list(predictors)
-        self._members = [member for predictor in self._predictors for member in predictor.members]
-        self._genome, self._settings, self._cache = genome, settings, cache
-        self._together: Together | None = None
-        self._device: torch.device | None = None
+        self.predictors, self.settings = list(predictors), settings
+        self._genome, self._cache_path = genome, cache
+        self._models = list({id(m.network): m for p in self.predictors for m in p.members}.values())
+        self._ready: _Ready | None = None
         self.n_windows = self.n_run = self.n_cached = 0
-
-    @property
-    def predictors(self) -> list[Predictor]:
-        """Whose columns the results have."""
-        return self._predictors
-
-    @property
-    def settings(self) -> Settings:
-        """How it scores."""
-        return self._settings
 
     @contextmanager
     def ready(self) -> Iterator[None]:
-        """Have the models on the device, in evaluation mode."""
-        from chromtransfer_plugin.models.together import Together
+        """Have the models on the device, in evaluation mode, and the cache open."""
+        from chromtransfer_plugin.models.substitutions import TogetherSubstituted
 
-        networks = [member.network for member in self._members]
+        networks = [model.network for model in self._models]
         with ExitStack() as stack:
-            devices = [
-                stack.enter_context(evaluating(network, self._settings.device)) for network in networks
-            ]
-            stack.enter_context(enough_memory(self._settings.batch_size))
-            self._device, self._together = devices[0], Together(networks)
+            device, *_ = [stack.enter_context(evaluating(net, self.settings.device)) for net in networks]
+            digests = Digests(self._identity(device))
+            cache = None
+            if self._cache_path is not None:
+                columns = sum(len(model.columns) for model in self._models)
+                cache = stack.enter_context(closing(WindowCache(self._cache_path, digests.identity, columns)))
+            stack.enter_context(enough_memory(self.settings.batch_size))
+            self._ready = _Ready(device, TogetherSubstituted(networks), digests, cache)
             try:
                 yield
             finally:
-                self._device = self._together = None
+                self._ready = None
+
+    def _identity(self, device: torch.device) -> dict[str, Any]:
+        import torch
+
+        return {
+            "models": [model.facts for model in self._models],
+            "device": device.type,
+            "versions": [chromtransfer_plugin.__version__, torch.__version__],
+        }
 
     def score(self, table: pd.DataFrame) -> Scores:
-        """Score rows of :attr:`Block.table <chromtransfer_plugin.variants.records.Block>` whose status is 0."""
-        n, (width, strands, shifts, *_) = len(table), self._settings
-        pairs = [
-            allele_windows(self._genome, table, allele, width, strand, shift)
-            for shift in shifts
-            for strand in strands
-            for allele in ("ref", "alt")
-        ]
-        logits = self.logits(np.concatenate(pairs))
-        logits = logits.reshape(len(shifts), len(strands), 2, n, logits.shape[1])
-        of_shifts = logits.mean(axis=1, dtype=np.float64).astype(np.float32)
-        best = np.abs(self._log_odds(of_shifts[:, 1]) - self._log_odds(of_shifts[:, 0])).argmax(axis=0)
-        ref, alt = np.take_along_axis(of_shifts, best[None, None], axis=0)[0]
-        return Scores(ref, alt, np.asarray(shifts, dtype=np.int64)[best])
+        """Score rows of :attr:`Block.table <chromtransfer_plugin.variants.records.Block>` whose status is 0.
+
+        Of several shifts, the one with the largest absolute difference of log-odds counts, the first of equal ones:
+        for each output its own, but for exclusive classes (softmax) one for all of them, because their logits mean
+        something only together.
+        """
+        n, width = len(table), self.settings.width
+        shifts, strands = self.settings.shifts, self.settings.strands
+        codes = np.empty((len(shifts), len(strands), 2, n, width), dtype=np.uint8)
+        for i, shift in enumerate(shifts):
+            for j, strand in enumerate(strands):
+                for k, allele in enumerate(ALLELES):
+                    codes[i, j, k] = allele_windows(self._genome, table, allele, width, strand, shift)
+        numbers = np.arange(codes[..., 0].size).reshape(codes.shape[:-1])
+        ref_and_alt = np.moveaxis(numbers, 2, 0).reshape(2, numbers.size // 2)
+        logits = self._logits(codes.reshape(numbers.size, width), ref_and_alt)
+        logits = logits.reshape(*numbers.shape, logits.shape[1])
+        return self._of_best_shift(logits.mean(axis=1, dtype=np.float64).astype(np.float32))
 
     def logits(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Logits (n, columns) of windows (n, width) read as they stand, each different one scored once."""
+        return self._logits(codes, np.zeros((2, 0), dtype=np.int64))
+
+    def _logits(self, codes: NDArray[np.uint8], pairs: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Logits of windows, of which the pairs (2, m) of rows are likely to differ little."""
+        if self._ready is None:
+            raise RuntimeError("use the scorer within `with scorer.ready():`")
+        digests = self._ready.digests.of(codes)
         number: dict[bytes, int] = {}
         rows = np.fromiter(
-            (number.setdefault(_digest(window), len(number)) for window in codes), np.int64, len(codes)
+            (number.setdefault(digest, len(number)) for digest in digests), np.int64, len(digests)
         )
-        first = np.unique(rows, return_index=True)[1]
+        first = np.unique(rows, return_index=True)[1]  # row of each different window
+        different = list(number)
+        known = self._ready.cache.find(different) if self._ready.cache else {}
+        is_new = np.array([digest not in known for digest in different], dtype=bool)
+        out = np.empty((len(different), sum(len(model.columns) for model in self._models)), dtype=np.float32)
+        for row in np.flatnonzero(~is_new):
+            out[row] = known[different[row]]
+        if is_new.any():
+            # Only windows that are run can be copies of each other.
+            name = np.where(is_new, np.cumsum(is_new) - 1, -1)[rows]
+            out[is_new] = self._run(codes, first[is_new], name[pairs])
+            if self._ready.cache:
+                self._ready.cache.add([d for d in different if d not in known], out[is_new])
         self.n_windows += len(codes)
-        return self._of_predictors(self._run(codes[first]))[rows]
+        self.n_run += int(is_new.sum())
+        self.n_cached += len(known)
+        return self._of_predictors(out)[rows]
 
-    def _run(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Logits (n, columns of all members) of windows that all differ."""
+    def _run(
+        self, codes: NDArray[np.uint8], rows: NDArray[np.int64], pairs: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Logits (n, columns of all models) of the rows, which are all different.
+
+        ``pairs`` (2, m) are numbers of rows, -1 for none.
+        """
         import torch
 
-        if self._together is None:
-            raise RuntimeError("use the scorer within `with scorer.ready():`")
-        self.n_run += len(codes)
-        parts = []
-        for batch in torch.from_numpy(codes).split(self._settings.batch_size):
-            logits = self._together(as_one_hot(batch.to(self._device)))
-            parts.append(torch.cat([part.float() for part in logits], dim=1))
-        out = torch.cat(parts).cpu().numpy() if parts else np.zeros((0, self._n_member_columns), np.float32)
+        assert self._ready is not None
+        device, together, *_ = self._ready
+        parts, order = [], []
+        for batch in batches(codes, rows, pairs, self.settings.batch_size):
+            sequences = torch.from_numpy(codes[rows[batch.sequences]]).to(device)
+            copies = None
+            if len(batch.copies):
+                copies = batch.substitutions(codes[rows[batch.copies], batch.at], device)
+            parts.append(torch.cat([part.float() for part in together(sequences, copies)], dim=1))
+            order += [batch.sequences, batch.copies]
+        found = torch.cat(parts).cpu().numpy()
+        out = np.empty_like(found)
+        out[np.concatenate(order)] = found
         self._check_numbers(out)
         return out
-
-    @property
-    def _n_member_columns(self) -> int:
-        return sum(len(member.columns) for member in self._members)
 
     def _check_numbers(self, logits: NDArray[np.float32]) -> None:
         wrong = np.flatnonzero(~np.isfinite(logits).all(axis=0))
         if wrong.size:
-            names = [member.name for member in self._members for _ in member.columns]
+            model = [model for model in self._models for _ in model.columns][wrong[0]]
             raise ChromTransferError(
-                f"'{names[wrong[0]]}': the model gives no number for a window, as if its weights were not finite. "
-                "Check or replace the model."
+                f"'{model.name}' ({model.folder}): the model gives no number for a window, as if its weights were not "
+                "finite. Check or replace the model."
             )
 
     def _of_predictors(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(n, columns of all members) -> (n, columns): the mean of the members of each predictor."""
-        parts, start = [], 0
-        for predictor in self._predictors:
-            n_members, n_columns = len(predictor.members), len(predictor.columns)
-            end = start + n_members * n_columns
-            own = logits[:, start:end].reshape(-1, n_members, n_columns)
-            parts.append(own.mean(axis=1, dtype=np.float64).astype(np.float32))
-            start = end
-        return np.concatenate(parts, axis=1)
+        """(n, columns of all models) -> (n, columns): the mean of the members of each predictor."""
+        ends = np.cumsum([len(model.columns) for model in self._models])
+        of_models = dict(
+            zip(
+                (id(model.network) for model in self._models),
+                np.split(logits, ends[:-1], axis=1),
+                strict=True,
+            )
+        )
+        means = [
+            np.mean([of_models[id(member.network)] for member in predictor.members], axis=0, dtype=np.float64)
+            for predictor in self.predictors
+        ]
+        return np.concatenate(means, axis=1).astype(np.float32)
 
-    def _log_odds(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Log-odds of logits (shifts, n, columns)."""
-        shape, parts, start = logits.shape, [], 0
-        rows = logits.reshape(-1, shape[-1])
-        for predictor in self._predictors:
-            end = start + len(predictor.columns)
-            parts.append(log_odds(rows[:, start:end], predictor.activation))
-            start = end
-        return np.concatenate(parts, axis=1).reshape(shape)
+    def _of_best_shift(self, logits: NDArray[np.float32]) -> Scores:
+        """From logits (shifts, 2, n, columns)."""
+        best, start = [], 0
+        for predictor in self.predictors:
+            own = logits[..., start : start + len(predictor.columns)]
+            start += len(predictor.columns)
+            odds = log_odds(own.reshape(-1, own.shape[-1]), predictor.activation).reshape(own.shape)
+            size = np.abs(odds[:, 1] - odds[:, 0])
+            if predictor.activation == "softmax":
+                size = np.broadcast_to(size.max(axis=-1, keepdims=True), size.shape)
+            best.append(size.argmax(axis=0))
+        number = np.concatenate(best, axis=1)
+        ref, alt = np.take_along_axis(logits, number[None, None], axis=0)[0]
+        return Scores(ref, alt, np.asarray(self.settings.shifts, dtype=np.int64)[number])
 
 
-def _digest(window: NDArray[np.uint8]) -> bytes:
-    return hashlib.blake2b(window.tobytes(), digest_size=_DIGEST).digest()
+class _Ready(NamedTuple):
+    """What a scorer has while it is in use."""
+
+    device: torch.device
+    together: TogetherSubstituted
+    digests: Digests
+    cache: WindowCache | None
