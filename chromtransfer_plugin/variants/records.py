@@ -15,13 +15,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chromtransfer_plugin.genome import Genome
+from chromtransfer_plugin.variants.alleles import AlleleJudge, Rules
+from chromtransfer_plugin.variants.vcf_check import LineCheck
+from chromtransfer_plugin.variants.vcf_text import Line, bcf_lines, check_file, read_header, text_lines
 
 Edges = Literal["pad", "skip"]
 BLOCK_RECORDS = 4096
+_BLOCK_TEXT = 16 << 20  # characters
+_SHOWN = 200  # characters of a line that is no record
 
 
 class Rejected(NamedTuple):
-    """A line that is no record: its number in the file (from 1), its text, and what is wrong with it."""
+    """A line that is no record: its number in the file (from 1), the beginning of its text, and what is wrong with it."""
 
     number: int
     text: str
@@ -30,7 +35,7 @@ class Rejected(NamedTuple):
 
 @dataclass(frozen=True)
 class Block:
-    """Some consecutive records.
+    """Some consecutive records; none where all lines of a block are bad.
 
     Attributes
     ----------
@@ -58,7 +63,10 @@ class Block:
 
 
 class VariantSource:
-    """A VCF (plain or bgzip) or BCF and the genome it refers to.
+    """A VCF (plain, bgzip or gzip) or BCF and the genome it refers to.
+
+    What htslib could not read back is no record. Contigs and INFO, FILTER or FORMAT fields that the header does not
+    name, lines that end in CR LF, and blank lines at the end of the file are all right.
 
     Parameters
     ----------
@@ -78,6 +86,8 @@ class VariantSource:
     path : Path
     header : list of str
         The lines of the header, the last being ``#CHROM...``; no line ends.
+    n_before : int
+        Lines of the file before the first record; 0 for a BCF.
 
     Raises
     ------
@@ -97,8 +107,42 @@ class VariantSource:
         edges: Edges = "pad",
         swap: bool = False,
     ) -> None:
-        raise NotImplementedError
+        self.path = Path(path).expanduser()
+        self._is_bcf = check_file(self.path)
+        self.header = read_header(self.path, self._is_bcf)
+        self.n_before = 0 if self._is_bcf else len(self.header)
+        self._check = LineCheck(self.path, self.header)
+        self._judge = AlleleJudge(genome, Rules(width, shifts, edges == "skip", swap))
 
     def blocks(self, n_records: int = BLOCK_RECORDS) -> Iterator[Block]:
-        """Yield all records; a damaged file raises a :class:`ChromTransferError` where it is damaged."""
-        raise NotImplementedError
+        """Yield all records, in blocks of at most so many lines of the file; fewer if they are very long.
+
+        Raises
+        ------
+        ChromTransferError
+            If the file is damaged, where that is found.
+        """
+        lines: list[Line] = []
+        size = 0
+        for line in bcf_lines(self.path) if self._is_bcf else text_lines(self.path):
+            if line.number <= self.n_before:
+                continue
+            lines.append(line)
+            size += len(line.text)
+            if len(lines) == n_records or size >= _BLOCK_TEXT:
+                yield self._block(lines)
+                lines, size = [], 0
+        if lines:
+            yield self._block(lines)
+
+    def _block(self, lines: list[Line]) -> Block:
+        reasons = self._check.reasons([line.text for line in lines])
+        kept = [line for line, reason in zip(lines, reasons, strict=True) if not reason]
+        rejected = [
+            Rejected(line.number, line.text[:_SHOWN], reason)
+            for line, reason in zip(lines, reasons, strict=True)
+            if reason
+        ]
+        texts = [line.text for line in kept]
+        numbers = np.array([line.number for line in kept], dtype=np.int64)
+        return Block(texts, numbers, self._judge.table(texts), rejected)

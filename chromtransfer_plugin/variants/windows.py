@@ -16,6 +16,7 @@ Selene 0.6 is wrong), and those of kipoiseq for SNVs.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -24,11 +25,14 @@ from numpy.typing import NDArray
 
 from chromtransfer_plugin.constants import WINDOW
 from chromtransfer_plugin.genome import Genome
-from chromtransfer_plugin.onehot import encode, reverse_complement_codes
+from chromtransfer_plugin.onehot import N_CODE, encode, reverse_complement_codes
 
 Allele = Literal["ref", "alt"]
 Strand = Literal["+", "-"]
 STRANDS: tuple[Strand, ...] = ("+", "-")
+ALLELES: tuple[Allele, ...] = ("ref", "alt")
+_ROOM = 64  # bp beyond the width in which nearly all windows of a variant lie
+_AT_ONCE = 1 << 24  # bases of the genome
 
 
 def allele_windows(
@@ -104,14 +108,63 @@ def reaches_off(
 ) -> NDArray[np.bool_]:
     """Tell which variants have a window, of either allele on either strand, beyond an end of a contig of ``lengths``."""
     off = np.zeros(len(table), dtype=bool)
-    old, new = _bases(table, "old"), _bases(table, "new")
-    for shift in shifts:
-        for strand in STRANDS:
-            for allele in ("ref", "alt"):
-                begin = window_starts(table, allele, width, strand, shift)  # type: ignore[arg-type]
-                longer = np.where(_is_changed(table, allele), new - old, 0)  # type: ignore[arg-type]
-                off |= (begin < 0) | (begin + width > lengths + longer)
+    for _, begin, longer in _all_windows(table, width, shifts):
+        off |= (begin < 0) | (begin + width > lengths + longer)
     return off
+
+
+def has_unknown(
+    genome: Genome,
+    table: pd.DataFrame,
+    lengths: NDArray[np.int64],
+    width: int,
+    shifts: tuple[int, ...] = (0,),
+) -> NDArray[np.bool_]:
+    """Tell which variants have a window with an unknown base on the contig; what lies off it does not count."""
+    unknown = np.zeros(len(table), dtype=bool)
+    step = max(1, _AT_ONCE // width)
+    for first in range(0, len(table), step):
+        rows = slice(first, first + step)
+        maybe = first + np.flatnonzero(_may_have_unknown(genome, table.iloc[rows], width, shifts))
+        some = table.iloc[maybe]
+        for (allele, strand, shift), begin, longer in _all_windows(some, width, shifts):
+            codes = allele_windows(genome, some, allele, width, strand, shift)
+            column = np.arange(width) if strand == "+" else np.arange(width)[::-1]
+            place = begin[:, None] + column
+            on = (place >= 0) & (place < (lengths[maybe] + longer)[:, None])
+            unknown[maybe] |= ((codes == N_CODE) & on).any(axis=1)
+    return unknown
+
+
+def _may_have_unknown(
+    genome: Genome, table: pd.DataFrame, width: int, shifts: tuple[int, ...]
+) -> NDArray[np.bool_]:
+    """Tell where a closer look is needed: few variants have anything unknown around them."""
+    far = np.iinfo(np.int64).max // 4
+    low, high = np.full(len(table), far), np.full(len(table), -far)
+    for _, begin, longer in _all_windows(table, width, shifts):
+        # Behind the variant, the genome's coordinates are smaller by what the allele is longer.
+        low = np.minimum(low, begin - np.maximum(longer, 0))
+        high = np.maximum(high, begin + width - np.minimum(longer, 0))
+    span = width + max(shifts) - min(shifts) + _ROOM
+    near = high - low <= span
+    some = table[near]
+    maybe = ~near
+    codes = genome.extract(genome.contig_index(some["chrom"].to_numpy()), low[near], span, pad=True)
+    maybe[near] = (codes == N_CODE).any(axis=1)
+    return maybe
+
+
+def _all_windows(
+    table: pd.DataFrame, width: int, shifts: tuple[int, ...]
+) -> Iterator[tuple[tuple[Allele, Strand, int], NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield each kind of window: which, where they begin, and how much longer than the genome's the sequences are."""
+    more = _bases(table, "new") - _bases(table, "old")
+    for allele in ALLELES:
+        longer = np.where(_is_changed(table, allele), more, 0)
+        for strand in STRANDS:
+            for shift in shifts:
+                yield (allele, strand, shift), window_starts(table, allele, width, strand, shift), longer
 
 
 def _start(table: pd.DataFrame) -> NDArray[np.int64]:
