@@ -28,6 +28,7 @@ FILES = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*
 # Keys that Selene itself reads at the top level of a file.
 SELENE_KEYS = {
     *("ops", "model", "sampler", "train_model", "evaluate_model", "analyze_sequences", "prediction"),
+    *("variant_effect_prediction", "in_silico_mutagenesis"),
     *("lr", "random_seed", "output_dir", "create_subdirectory"),
 }
 

@@ -165,12 +165,12 @@ def summed_up(vcf_file: Path) -> Iterator[None]:
         yield
     if count["REF"]:
         _warn(
-            f"{vcf_file}: {count['REF']} alleles have another REF than the genome (ref_match is False). Selene scores "
-            "them with REF as the VCF has it; is the genome the assembly that the VCF refers to?"
+            f"{vcf_file}: alleles with another REF than the genome has (ref_match is False): {count['REF']}. Selene "
+            "scores them with REF as the VCF has it; is the genome the assembly that the VCF refers to?"
         )
     if count["N"]:
         _warn(
-            f"{vcf_file}: {count['N']} alleles have unknown bases (N) in their window (contains_unk is True)."
+            f"{vcf_file}: alleles with unknown bases (N) in their window (contains_unk is True): {count['N']}."
         )
 
 
