@@ -33,8 +33,8 @@ class Rules(NamedTuple):
 class _Written(NamedTuple):
     """Alleles as they stand in the file, and the number of their contig in the genome (-1 if it has none)."""
 
-    record: list[int]
-    allele: list[int]
+    record: NDArray[np.int64]
+    allele: NDArray[np.int64]
     chrom: list[str]
     pos: NDArray[np.int64]
     id: list[str]
@@ -72,22 +72,16 @@ class AlleleJudge:
         return table
 
     def _written(self, lines: list[str]) -> _Written:
-        record: list[int] = []
-        allele: list[int] = []
+        places: list[tuple[int, int]] = []
         rows: list[tuple[str, str, str, str, str]] = []
         for number, line in enumerate(lines):
             chrom, pos, name, ref, alts, _ = line.split("\t", 5)
             ref = _upper(ref)
-            if "," not in alts:
-                record.append(number)
-                allele.append(0)
-                rows.append((chrom, pos, name, ref, _upper(alts)))
-                continue
             for which, alt in enumerate(alts.split(",")):
-                record.append(number)
-                allele.append(which)
+                places.append((number, which))
                 rows.append((chrom, pos, name, ref, _upper(alt)))
         chroms, positions, names, refs, alleles = map(list, zip(*rows, strict=True)) if rows else ([],) * 5
+        record, allele = np.array(places, dtype=np.int64).reshape(-1, 2).T
         contig = np.array([self._number.get(chrom, -1) for chrom in chroms], dtype=np.int64)
         return _Written(
             record, allele, chroms, np.array(positions, dtype=np.int64), names, refs, alleles, contig
