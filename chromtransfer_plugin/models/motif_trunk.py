@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.onehot import N_CODE
 
 WIDTHS = (8, 12, 16, 24)  # kernel sizes of the four groups of motifs; longer motifs lose their end
 PSEUDOCOUNT = 0.1
@@ -103,15 +104,24 @@ class KmerCounts(nn.Module):
         return bool(((X == 0) | (X == 1)).all()) and bool((X.sum(dim=1) <= 1).all())
 
     def _count(self, X: torch.Tensor) -> torch.Tensor:
-        """Count words by their numbers: 4096 kernels are a slow way to look six letters up."""
-        n = X.shape[2] - self.k + 1
-        codes, known = X.argmax(dim=1), X.sum(dim=1) > 0
-        words = codes[:, :n]  # whole numbers: autocast would round products of floats
+        codes = X.argmax(dim=1).masked_fill(X.sum(dim=1) == 0, N_CODE)
+        return self.of_codes(codes).to(X.dtype)
+
+    def of_codes(self, codes: torch.Tensor) -> torch.Tensor:
+        """Count the words of (B, L) whole numbers, 0 to 4, by their own numbers; (B, n_features) float32.
+
+        4096 kernels are a slow way to look six letters up.
+        """
+        n = codes.shape[1] - self.k + 1
+        counts = torch.zeros(len(codes), self.n_features, device=codes.device)  # bfloat16 stops at 256
+        if n < 1:
+            return counts
+        known = codes < N_CODE
+        letters = torch.where(known, codes, 0).long()
+        words, whole = letters[:, :n], known[:, :n]
         for i in range(1, self.k):
-            words = 4 * words + codes[:, i : i + n]
-        whole = known.unfold(1, self.k, 1).all(dim=2)
-        counts = torch.zeros(len(X), self.n_features, device=X.device)  # float32: bfloat16 stops at 256
-        return counts.scatter_add(1, self.canonical[words], whole.float()).to(X.dtype)
+            words, whole = 4 * words + letters[:, i : i + n], whole & known[:, i : i + n]
+        return counts.scatter_add(1, self.canonical[words], whole.float())
 
 
 class MotifTrunk(nn.Module):

@@ -20,8 +20,8 @@ from chromtransfer_plugin.onehot import N_CODE, one_hot_tensor
 
 _WORD = 4  # bases; the kernels of all groups are multiples of it
 _LETTERS = N_CODE + 1
-# Sequences at once: on a CPU their scores then stay in the processor's cache.
-_CHUNK = {"cpu": 2, "cuda": 256}
+# Scores at once: on a CPU they then stay in the processor's cache.
+_SCORES = {"cpu": 1_000_000, "cuda": 256_000_000}
 
 
 class _Rest(NamedTuple):
@@ -58,11 +58,11 @@ class SubstitutedMotifs:
         self._groups = [_Group(cast(MotifGroup, group)) for group in trunk.bank]
 
     def features(
-        self, codes: torch.Tensor, X: torch.Tensor, copies: Substitutions | None
+        self, codes: torch.Tensor, copies: Substitutions | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features (B, n_features) of sequences, (B, L) uint8 and (B, 4, L) one-hot, and (n, n_features) of the copies."""
+        """Features (B, n_features) of sequences (B, L) uint8 and (n, n_features) of the copies."""
         found = [group.matches(codes, copies) for group in self._groups]
-        kmers = self._trunk.kmers(X)
+        kmers = self._trunk.kmers.of_codes(codes)
         own = [torch.cat([own for own, _ in found], dim=2).flatten(1)] if found else []
         whole = torch.cat([*own, kmers], dim=1)
         if copies is None:
@@ -76,7 +76,7 @@ class SubstitutedMotifs:
         reach = self._trunk.kmers.k - 1
         around = codes[:, max(0, copies.at - reach) : copies.at + reach + 1]
         after = copies._replace(at=min(copies.at, reach)).whole(around)
-        counts = self._trunk.kmers(one_hot_tensor(torch.cat([around[copies.parents], after])))
+        counts = self._trunk.kmers.of_codes(torch.cat([around[copies.parents], after]))
         return counts[len(after) :] - counts[: len(after)]
 
 
@@ -86,10 +86,13 @@ class _Group:
     def __init__(self, group: MotifGroup) -> None:
         self._n, (self._taps,) = group.n, group.conv.kernel_size
         # (taps, 5, 2 n); an unknown base scores 0
-        weight = group.conv.weight.detach().permute(2, 1, 0)
-        self._kernel = functional.pad(weight, (0, 0, 0, 1))
+        self._kernel = functional.pad(group.conv.weight.detach().permute(2, 1, 0), (0, 0, 0, 1))
+        # What another base (second) in place of one (first) changes at the positions that see it, from left to right.
+        letters = self._kernel.flip(0).transpose(0, 1)
+        self._steps = letters[None] - letters[:, None]
         self._bias = cast(torch.Tensor, group.conv.bias).detach()
-        self._conv, self._tables = group.conv, self._word_tables() if weight.device.type == "cpu" else None
+        self._conv, on_cpu = group.conv, self._kernel.device.type == "cpu"
+        self._tables = self._word_tables() if on_cpu else None
 
     def _word_tables(self) -> torch.Tensor:
         """(taps / 4 * 625, 2 n): for each four neighbouring taps, the scores of every word of four letters."""
@@ -110,20 +113,17 @@ class _Group:
         start = max(0, (length - CENTRE) // 2)
         low, high = (0, 0) if copies is None else (copies.at + half - self._taps + 1, copies.at + half + 1)
         low, high = max(0, low), min(length, high)
-        parts = [
-            self._rest(self._scores(part), start, low, high)
-            for part in padded.split(_CHUNK.get(codes.device.type, 256))
-        ]
+        at_once = max(1, _SCORES[codes.device.type] // (length * self._kernel.shape[2]))
+        parts = [self._rest(self._scores(part), start, low, high) for part in padded.split(at_once)]
         rest = _Rest(*(torch.cat(field) for field in zip(*parts, strict=True)))
         own = self._summaries(rest, rest.scores, start, low, length)
         if copies is None:
             return own, own[:0]
-        rest = _Rest(*(field[copies.parents] for field in rest))
-        # Score number p sees the base with tap at + half - p.
-        taps = copies.at + half - torch.arange(low, high, device=codes.device)
         old = codes[copies.parents, copies.at].long()
-        step = self._kernel[taps, copies.codes.long()[:, None]] - self._kernel[taps, old[:, None]]
-        return own, self._summaries(rest, rest.scores + step, start, low, length)
+        first = low - (copies.at + half - self._taps + 1)
+        scores = self._steps[:, :, first : first + high - low][old, copies.codes.long()]
+        rest = _Rest(*(field[copies.parents] for field in rest))
+        return own, self._summaries(rest, scores.add_(rest.scores), start, low, length)
 
     def _scores(self, padded: torch.Tensor) -> torch.Tensor:
         """(B, length, 2 n) before the ReLU."""

@@ -50,7 +50,7 @@ class TogetherSubstituted:
         def features(network: ChromTransfer) -> torch.Tensor:
             trunk = self._trunks[id(network)]
             if isinstance(trunk, SubstitutedMotifs):
-                return torch.cat(trunk.features(codes, X, copies))
+                return torch.cat(trunk.features(codes, copies))
             if copies is None:
                 return network.features(X)
             if trunk is None:
