@@ -143,7 +143,7 @@ def _scored(scorer: Scorer, table: pd.DataFrame) -> NDArray[np.float32]:
     from tqdm import tqdm
 
     found = []
-    with tqdm(total=len(table), desc="null", unit="variant", disable=None) as bar:
+    with tqdm(total=len(table), desc="null", unit="variant", delay=1, leave=False, disable=None) as bar:
         for first in range(0, len(table), _BLOCK):
             block = table.iloc[first : first + _BLOCK]
             found.append(np.abs(effects_of(scorer.score(block), scorer.predictors).log_odds))

@@ -20,7 +20,7 @@ from chromtransfer_plugin.variants.scorer import Settings
 from chromtransfer_plugin.variants.windows import STRANDS, window_starts
 
 TRANSITIONS = 2.1  # for each transversion, as among the common SNVs of human genomes
-_CHUNK = 1 << 24  # bases looked at in one go
+_CHUNK = 1 << 18  # bases looked at in one go: few enough to stay in the processor's cache
 _NEEDED = ["chrom", "start", "old", "new", "slide", "swapped"]
 
 
@@ -81,9 +81,9 @@ def draw_snvs(
     ends = np.cumsum(end - start)
     n = int(ends[-1]) if len(ends) else 0
     if n < size:
-        where = "the regions" if regions is not None else "the genome"
+        where = "the regions have" if regions is not None else "the genome has"
         raise ChromTransferError(
-            f"{genome.path}: {where} has only {n:,} places for a null of {size:,} variants: a place needs "
+            f"{genome.path}: {where} only {n:,} places for a null of {size:,} variants: a place needs "
             f"{before} known bases before and {after - 1} behind it. Ask for a smaller null"
             + (", or give larger regions." if regions is not None else ".")
         )
@@ -218,9 +218,8 @@ def draw_alleles(path: Path, genome: Genome, size: int, settings: Settings, seed
     source = VariantSource(path, genome, settings.width, settings.shifts, edges="skip")
     drawn = pd.DataFrame({"key": []})
     for block in source.blocks():
-        usable = block.table[
-            (block.table["status"] == 0) & (block.table["flags"] & (Flag.UNKNOWN | Flag.SAME) == 0)
-        ]
+        flags = block.table["flags"].to_numpy() & int(Flag.UNKNOWN | Flag.SAME)
+        usable = block.table[(block.table["status"] == 0) & (flags == 0)]
         # The smallest of random keys are an even draw, whatever the number of alleles will be.
         more = usable[_NEEDED].assign(key=rng.random(len(usable)))
         drawn = pd.concat([drawn, more]) if len(drawn) else more
