@@ -29,6 +29,7 @@ MOST_SITES = 10  # boxes in a figure
 _COLUMN, _LEFT, _RIGHT = 0.125, 0.95, 0.15  # inches
 _TITLE, _LOGO, _LETTERS, _DIFFERENCE, _ROW, _BOTTOM, _GAP = 0.62, 1.15, 0.19, 0.8, 0.19, 0.55, 0.08
 _SMALL = 8.0  # points
+_LABEL = 3  # columns, half the width of a coordinate
 _SHADE, _BEYOND = "#fff3c4", "0.93"
 _CUT = 255  # code of a column that stands for what is not shown
 # A sign says the same as the colour.
@@ -137,7 +138,7 @@ def _heading(figure: Figure, title: str, subtitle: str, score: str, height: floa
     left, right = _LEFT / figure.get_figwidth(), 1 - _RIGHT / figure.get_figwidth()
     figure.text(left, 1 - 0.08 / height, title, fontsize=FONT + 2, weight="bold", **common)
     figure.text(left, 1 - 0.33 / height, subtitle, fontsize=FONT, **common)
-    figure.text(right, 1 - 0.1 / height, score, fontsize=_SMALL, ha="right", color="0.35", **common)
+    figure.text(right, 0.2 / height, score, fontsize=_SMALL, ha="right", color="0.35", **common)
 
 
 def _limits(scores: NDArray[np.float64]) -> tuple[float, float]:
@@ -223,8 +224,8 @@ def _pack(changes: pd.DataFrame, shown: _Shown) -> list[tuple[float, float, str,
 
 
 def _p(value: float) -> str:
-    """Write a P-value in a label; one that is not known is so large that there is no site."""
-    return "no site" if np.isnan(value) else f"{value:.0e}"
+    """Write a P-value in a label; what is not known is above the largest that is."""
+    return "> 0.01" if np.isnan(value) else f"{value:.0e}"
 
 
 def _sites(ax: Axes, boxes: list[tuple[float, float, str, str, bool, int]], total: int, n_rows: int) -> None:
@@ -236,7 +237,7 @@ def _sites(ax: Axes, boxes: list[tuple[float, float, str, str, bool, int]], tota
             ha="left" if right else "right", parse_math=False,
         )  # fmt: skip
     ax.set(ylim=(-n_rows, 0), yticks=[])
-    ax.set_ylabel("motifs", fontsize=FONT - 1)
+    ax.set_ylabel("motifs", fontsize=FONT - 1, rotation=0, ha="right", va="center")
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.tick_params(labelsize=_SMALL)
     if not boxes:
@@ -248,18 +249,22 @@ def _sites(ax: Axes, boxes: list[tuple[float, float, str, str, bool, int]], tota
 
 def _shade(axes: list[Axes], shown: _Shown) -> None:
     """Mark the variant, and what the model does not see."""
+    seen = {0: shown.scores[0], 2: shown.scores[1], 4: shown.scores[1] - shown.scores[0]}
     for number, ax in enumerate(axes):
         ax.axvspan(shown.first - 0.5, shown.last - 0.5, color=_SHADE, linewidth=0, zorder=-3)
-        if number in (0, 2):
-            for column in np.flatnonzero(np.isnan(shown.scores[number // 2])):
-                ax.axvspan(column - 0.5, column + 0.5, color=_BEYOND, linewidth=0, zorder=-2)
+        if number not in seen:
+            continue
+        beyond = np.isnan(seen[number])
+        for column in np.flatnonzero(beyond):
+            ax.axvspan(column - 0.5, column + 0.5, color=_BEYOND, linewidth=0, zorder=-2)
+        if beyond.sum() >= 2 * ENDS:
+            say(ax, "grey: beyond the model's window", y=0.85)
 
 
 def _positions(ax: Axes, shown: _Shown, chrom: str) -> None:
     """Write the coordinates of a VCF, every tenth base."""
-    ticks = [
-        x for x, position in enumerate(shown.positions.tolist()) if position >= 0 and (position + 1) % 10 == 0
-    ]
+    inside = range(_LABEL, len(shown.positions) - _LABEL)  # a label nearer to an end would be cut off
+    ticks = [x for x in inside if shown.positions[x] >= 0 and (shown.positions[x] + 1) % 10 == 0]
     ax.set_xticks(ticks, [f"{shown.positions[x] + 1:,}" for x in ticks])
     ax.set_xlabel(
         f"Position on {chrom} (bp, counted from 1 as in a VCF)", fontsize=FONT - 1, parse_math=False
@@ -268,7 +273,7 @@ def _positions(ax: Axes, shown: _Shown, chrom: str) -> None:
 
 def subtitle_of(column: str, scores: dict[str, float]) -> str:
     """Say in a line what the scores of a variant are."""
-    text = f"{column}:  P {scores['p_ref']:.3g} → {scores['p_alt']:.3g},  log-odds {signed(scores['log_odds'], '+.2f')}"
+    text = f"{column}:  P {scores['p_ref']:.3g} → {scores['p_alt']:.3g},  log-odds {signed(scores['log_odds'] + 0.0, '+.3g')}"
     if "percentile" in scores:
         text += f",  percentile {scores['percentile']:.4g}"
     if "p_value" in scores:

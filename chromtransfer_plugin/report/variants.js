@@ -9,7 +9,7 @@ if (table) {
   let down = false;
 
   function sort(column) {
-    const numeric = heads[column].classList.contains("number");
+    const numeric = heads[column].dataset.sort === "number";
     down = column === sorted ? !down : numeric && column !== 0;
     sorted = column;
     const sign = down ? -1 : 1;
@@ -57,4 +57,8 @@ if (table) {
   }
   input.addEventListener("input", filter);
   box.hidden = false;
+}
+// On a narrow screen a figure is wider than the screen; its variant is in the middle.
+for (const picture of document.querySelectorAll(".picture")) {
+  picture.scrollLeft = (picture.scrollWidth - picture.clientWidth) / 2;
 }

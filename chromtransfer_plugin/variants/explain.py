@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,10 +15,12 @@ import pandas as pd
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.files import atomic_folder, check_result_folder
 from chromtransfer_plugin.genome import Genome
+from chromtransfer_plugin.motifs.hits import unreachable
 from chromtransfer_plugin.motifs.matrices import read_motifs
 from chromtransfer_plugin.motifs.sites import MOTIFS
-from chromtransfer_plugin.plots.comparison_parts import save_figure
+from chromtransfer_plugin.plots.comparison_parts import Format, save_figure
 from chromtransfer_plugin.plots.names import file_names
+from chromtransfer_plugin.plots.style import DPI
 from chromtransfer_plugin.plots.variant import subtitle_of, variant_figure
 from chromtransfer_plugin.run_record import package_versions
 from chromtransfer_plugin.variants.explain_alleles import Alignment, AlleleScores, Variant, align
@@ -33,11 +36,15 @@ from chromtransfer_plugin.variants.page import Explained, render_page
 from chromtransfer_plugin.variants.scorer import Scorer, Settings
 from chromtransfer_plugin.variants.statuses import FLAG_NAMES, Flag
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 RECORD = "explain.json"
 PAGE, HITS, FIGURES = "index.html", "hits.tsv", "figures"
 _LONGEST = 16  # letters of an allele that are written
-_LONGEST_ID = 40
+_LONGEST_ID = 30
 FLANK = 35  # bp on either side of the variant in a figure
+_FORMATS: tuple[Format, ...] = ("png", "svg")  # the page shows the first
 _PLACED = ("chrom", "pos", "id", "ref", "alt", "flags", "start", "old", "new", "slide", "swapped")
 _SCORES = ("p_ref", "p_alt", "difference", "log_odds")
 _NULL = ("percentile", "p_value")
@@ -103,15 +110,24 @@ def explain_variants(
         If the table lacks a column, a variant has no score, an option or the motifs cannot be used, or the folder holds
         other things.
     """
+    from tqdm import tqdm
+
     check_method(method)
-    if isinstance(flank, bool) or not isinstance(flank, int) or flank < 1:
-        raise ChromTransferError(f"variants: flank={flank!r} bp: expected a whole number above 0.")
+    if isinstance(flank, bool) or not isinstance(flank, int) or not 1 <= flank <= settings.width:
+        raise ChromTransferError(
+            f"variants: flank={flank!r} bp: expected a whole number from 1 to {settings.width}, the window."
+        )
     target = Path(out).expanduser()
     check_result_folder(target, RECORD, lambda entry: entry.name in (RECORD, PAGE, HITS, FIGURES))
     choices = _choose(table, predictors, columns)
     matrices = read_motifs(MOTIFS if motifs is None else motifs)
     variants = [Variant.of(row) for row in table.itertuples(index=False)]
-    reach = max(flank, *(len(matrix) for matrix in matrices.values()))
+    silent = unreachable(matrices, threshold)
+    if silent:
+        report(
+            f"{len(silent)} of {len(matrices)} motifs are so short that they have no site at P <= {threshold:g}"
+        )
+    reach = max(flank, max(len(matrix) for matrix in matrices.values()))
     scores = _attribute(table, choices, predictors, genome, settings, method, reach, device, progress)
     changes = find_changes(variants, scores, matrices, threshold, progress)
     explained = [
@@ -128,7 +144,16 @@ def explain_variants(
         "settings": settings._asdict(),
     }
     with atomic_folder(target) as new:
-        paths = _write_figures(new, explained, variants, scores, method, flank, progress)
+        (new / FIGURES).mkdir()
+        paths = []
+        bar = tqdm(explained, desc="figures", unit="figure", disable=not progress)
+        for number, (one, variant, pair) in enumerate(zip(bar, variants, scores, strict=True)):
+            figure = _draw(one, variant, align(variant, pair, flank), METHOD_NAMES[method])
+            width, height = figure.get_size_inches() * DPI
+            explained[number] = replace(one, size=(int(width), int(height)))
+            for kind in _FORMATS:
+                paths.append((new / one.figure).with_suffix(f".{kind}"))
+                save_figure(figure, paths[-1], kind)
         paths.append(new / HITS)
         _hits_table(changes, explained).to_csv(paths[-1], sep="\t", index=False, float_format="%.6g")
         paths.insert(0, new / PAGE)
@@ -222,47 +247,27 @@ def _explained(number: int, row: dict[Hashable, Any], column: str, changes: pd.D
         rank=number + 1,
         chrom=str(row["chrom"]),
         name=f"{place} {_short(row['ref'])}>{_short(row['alt'])}",
-        id="" if row["id"] in (None, ".", "") else str(row["id"]),
+        id="" if pd.isna(row["id"]) or row["id"] == "." else str(row["id"]),
         column=column,
         scores=scores,
         flags=_flag_text(row["flags"]),
         figure=f"{FIGURES}/{file_names([stem])[stem]}.png",
+        size=(0, 0),
         changes=changes[changes["number"] == number].reset_index(drop=True),
     )
 
 
-def _write_figures(
-    folder: Path,
-    explained: Sequence[Explained],
-    variants: Sequence[Variant],
-    scores: Sequence[tuple[AlleleScores, AlleleScores]],
-    method: ExplainMethod,
-    flank: int,
-    progress: bool,
-) -> list[Path]:
-    """Draw every variant as PNG, which the page shows, and as SVG."""
-    from tqdm import tqdm
-
-    paths = []
-    (folder / FIGURES).mkdir()
-    name = METHOD_NAMES[method]
-    for one, variant, pair in zip(
-        tqdm(explained, desc="figures", unit="figure", disable=not progress), variants, scores, strict=True
-    ):
-        alignment = align(variant, pair, flank)
-        figure = variant_figure(
-            alignment,
-            _with_columns(one.changes, variant, alignment),
-            variant.chrom,
-            f"{one.rank}.  {one.name}" + (f"   {one.id[:_LONGEST_ID]}" if one.id else ""),
-            subtitle_of(one.column, one.scores),
-            name,
-            (one.scores["p_ref"], one.scores["p_alt"]),
-        )
-        for kind in ("png", "svg"):
-            paths.append((folder / one.figure).with_suffix(f".{kind}"))
-            save_figure(figure, paths[-1], kind)
-    return paths
+def _draw(one: Explained, variant: Variant, alignment: Alignment, score: str) -> Figure:
+    name = one.id if len(one.id) <= _LONGEST_ID else f"{one.id[:_LONGEST_ID]}…"
+    return variant_figure(
+        alignment,
+        _with_columns(one.changes, variant, alignment),
+        variant.chrom,
+        f"{one.rank}.  {one.name}   {name}".rstrip(),
+        subtitle_of(one.column, one.scores),
+        score,
+        (one.scores["p_ref"], one.scores["p_alt"]),
+    )
 
 
 def _with_columns(changes: pd.DataFrame, variant: Variant, alignment: Alignment) -> pd.DataFrame:

@@ -38,6 +38,8 @@ class Explained:
     flags : str
     figure : str
         File, relative to the page.
+    size : tuple of int
+        Width and height of the figure in pixels, so that nothing moves when it is loaded.
     changes : DataFrame
         Its sites, see :func:`~chromtransfer_plugin.variants.motif_changes.find_changes`.
     """
@@ -50,6 +52,7 @@ class Explained:
     scores: dict[str, float]
     flags: str
     figure: str
+    size: tuple[int, int]
     changes: pd.DataFrame
 
 
@@ -98,6 +101,11 @@ class _Column(NamedTuple):
     value: Callable[[Explained], float | str]
     kind: str
 
+    @property
+    def sort(self) -> str:
+        """By what kind of value a click sorts."""
+        return "number" if self.kind == "number" or self.kind.startswith("sites") else "text"
+
 
 def _score(head: str, name: str, show: Callable[[float], str]) -> _Column:
     return _Column(
@@ -118,8 +126,8 @@ def _columns(explained: Sequence[Explained]) -> list[_Column]:
         _Column("Model", lambda one: html.escape(one.column), lambda one: one.column, "model"),
         _score("P(ref)", "p_ref", _plain),
         _score("P(alt)", "p_alt", _plain),
-        _score("Difference", "difference", lambda value: signed(value, "+.3f")),
-        _score("Log-odds", "log_odds", lambda value: signed(value, "+.2f")),
+        _score("Difference", "difference", _signed),
+        _score("Log-odds", "log_odds", _signed),
     ]
     if any("percentile" in one.scores for one in explained):
         found.append(_score("Percentile", "percentile", lambda value: f"{value:.4g}"))
@@ -142,6 +150,10 @@ def _plain(value: float) -> str:
     return f"{value:.3g}"
 
 
+def _signed(value: float) -> str:
+    return signed(value, "+.3g") if value else "0"
+
+
 def _names(one: Explained, change: str) -> str:
     """Name the motifs of the best sites, one per factor."""
     motifs = one.changes.loc[one.changes["change"] == change, "motif_name"].astype(str)
@@ -152,9 +164,8 @@ def _names(one: Explained, change: str) -> str:
 
 def _table(explained: Sequence[Explained]) -> str:
     columns = _columns(explained)
-    numbers = {column.kind for column in columns if column.kind == "number" or "sites" in column.kind}
     heads = "".join(
-        f'<th scope="col" class="{"number" if column.kind in numbers else ""}">{html.escape(column.head)}</th>'
+        f'<th scope="col" class="{column.kind}" data-sort="{column.sort}">{html.escape(column.head)}</th>'
         for column in columns
     )
     rows = "".join(
@@ -162,7 +173,7 @@ def _table(explained: Sequence[Explained]) -> str:
         for one in explained
     )
     return (
-        '<p id="filter-box" hidden><label>Filter <input type="search" placeholder="gene, motif, model, place …"></label> '
+        '<p id="filter-box" hidden><label>Filter <input type="search" placeholder="place, ID, model, motif …"></label> '
         '<output aria-live="polite"></output></p>\n'
         f'<div class="scroll"><table id="variants"><caption>One row for each variant</caption>\n'
         f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}</tbody></table></div>\n"
@@ -179,6 +190,7 @@ def _cell(column: _Column, one: Explained) -> str:
 
 def _section(one: Explained) -> str:
     figure = html.escape(one.figure)
+    width, height = one.size
     vector = html.escape(one.figure.removesuffix(".png") + ".svg")
     name = html.escape(f"{one.name} {one.id}".strip())
     described = html.escape(
@@ -186,7 +198,8 @@ def _section(one: Explained) -> str:
     )
     return (
         f'<section class="variant" id="variant-{one.rank}">\n<h2>{one.rank}. {name}</h2>\n'
-        f'<figure><div class="picture" tabindex="0"><img src="{figure}" alt="{described}" loading="lazy"></div>'
+        f'<figure><div class="picture" tabindex="0"><img src="{figure}" width="{width}" height="{height}" '
+        f'alt="{described}" loading="lazy"></div>'
         f'<figcaption class="note"><a href="{vector}">Figure as SVG</a></figcaption></figure>\n'
         f"{_sites(one.changes)}</section>\n"
     )
