@@ -27,12 +27,13 @@ LONG, ENDS, BREAK = (
 )  # columns: a longer variant is cut, what is shown of its ends, width of the mark
 MOST_SITES = 10  # boxes in a figure
 _COLUMN, _LEFT, _RIGHT = 0.125, 0.95, 0.15  # inches
-_TITLE, _LOGO, _LETTERS, _DIFFERENCE, _ROW, _BOTTOM, _GAP = 0.62, 1.15, 0.19, 0.8, 0.19, 0.55, 0.08
+_TITLE, _LOGO, _LETTERS, _DIFFERENCE, _ROW, _BOTTOM, _GAP = 0.62, 1.15, 0.19, 0.8, 0.19, 0.68, 0.08
 _SMALL = 8.0  # points
 _LABEL = 3  # columns, half the width of a coordinate
 _SHADE, _BEYOND = "#fff3c4", "0.93"
 _CUT = 255  # code of a column that stands for what is not shown
 # A sign says the same as the colour.
+_LEGEND = "site of a motif:  + gained,  − lost,  ~ changed;  P in REF → P in ALT"
 KINDS = {"gained": ("+", "#0072B2"), "lost": ("−", "#D55E00"), "changed": ("~", "0.6")}
 
 
@@ -138,7 +139,9 @@ def _heading(figure: Figure, title: str, subtitle: str, score: str, height: floa
     left, right = _LEFT / figure.get_figwidth(), 1 - _RIGHT / figure.get_figwidth()
     figure.text(left, 1 - 0.08 / height, title, fontsize=FONT + 2, weight="bold", **common)
     figure.text(left, 1 - 0.33 / height, subtitle, fontsize=FONT, **common)
-    figure.text(right, 0.2 / height, score, fontsize=_SMALL, ha="right", color="0.35", **common)
+    common |= {"fontsize": _SMALL, "color": "0.35"}
+    figure.text(left, 0.18 / height, _LEGEND, **common)
+    figure.text(right, 0.18 / height, score, ha="right", **common)
 
 
 def _limits(scores: NDArray[np.float64]) -> tuple[float, float]:
@@ -225,7 +228,7 @@ def _pack(changes: pd.DataFrame, shown: _Shown) -> list[tuple[float, float, str,
 
 def _p(value: float) -> str:
     """Write a P-value in a label; what is not known is above the largest that is."""
-    return "> 0.01" if np.isnan(value) else f"{value:.0e}"
+    return ">0.01" if np.isnan(value) else f"{value:.0e}"
 
 
 def _sites(ax: Axes, boxes: list[tuple[float, float, str, str, bool, int]], total: int, n_rows: int) -> None:
@@ -273,7 +276,8 @@ def _positions(ax: Axes, shown: _Shown, chrom: str) -> None:
 
 def subtitle_of(column: str, scores: dict[str, float]) -> str:
     """Say in a line what the scores of a variant are."""
-    text = f"{column}:  P {scores['p_ref']:.3g} → {scores['p_alt']:.3g},  log-odds {signed(scores['log_odds'] + 0.0, '+.3g')}"
+    log_odds = signed(scores["log_odds"] + 0.0, "+.3g")  # not -0
+    text = f"{column}:  P {scores['p_ref']:.3g} → {scores['p_alt']:.3g},  log-odds {log_odds}"
     if "percentile" in scores:
         text += f",  percentile {scores['percentile']:.4g}"
     if "p_value" in scores:
