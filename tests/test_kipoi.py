@@ -259,7 +259,8 @@ def test_model_zoo_is_a_kipoi_source(tmp_path):
     assert str(MODEL_ZOO) in text
     (tmp_path / ".kipoi" / "config.yaml").write_text(text)
     listed = run_kipoi(tmp_path, "ls", "--source=chromtransfer")
-    assert listed.stdout.split() == ["ChromTransfer/", "(8)", "chromtransfer-demo"]
+    groups = ["ChromTransfer/", "(8)", "ChromTransfer-veff/", "(8)"]
+    assert listed.stdout.split() == [*groups, "chromtransfer-demo"]
     result = run_kipoi(tmp_path, "test", "ChromTransfer/pretrained", "--source=chromtransfer")
     assert result.returncode == 0, result.stderr
     assert "All predictions match" in result.stdout

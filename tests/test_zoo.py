@@ -149,7 +149,10 @@ def test_installed_models_are_the_same_files(source, cache):
         *(f"{GROUP}/{name}" for name in ("K562", "MCF7", "short")),
         "tiny",
     ]
-    assert {path for path in after if before.get(path) != after[path]} == {f"{GROUP}/models.tsv"}
+    assert {path for path in after if before.get(path) != after[path]} == {
+        f"{GROUP}/models.tsv",
+        f"{GROUP}-veff/models.tsv",
+    }
     assert all(test.passed for test in check_models(with_kipoi=False))
 
 

@@ -153,15 +153,41 @@ def template_yaml() -> str:
     Kipoi fills in the text of the table's cells (see :func:`cell`) as it stands. The versions are the lowest that
     the package takes, so that the text does not depend on the machine.
     """
-    floors = _floors()
-    dependencies = {
-        "conda": ["python>=3.11,<3.13", "pip"],
-        "pip": ["chromtransfer-plugin", *(floors[package] for package in NEEDED)],
-    }
+    dependencies = _group_dependencies("chromtransfer-plugin")
     values = _Places()
     # The name is a plain word in the table, so the quotes stand here; every other cell brings its own.
     name = values["model"]
     description = describe(values, dependencies, _Quoted(name), _Quoted(f"{name}/{EXPECTATION}"))
+    return _PLACE.sub(r"{{ \1 }}", to_yaml(description))
+
+
+def variant_effect_yaml(group: str) -> str:
+    """Write the template of the same models as a Kipoi variant-effect pipeline needs them.
+
+    It names kipoiseq's dataloader, from whose arguments kipoi-veff2 learns how to encode a sequence, and the files of
+    the folders in ``group``, which lies beside its own folder. The example files are given as arguments because those
+    that the dataloader itself names have to be downloaded.
+    """
+    values = _Places()
+    folder = f"../{group}/{values['model']}"
+    dependencies = _group_dependencies("chromtransfer-plugin[kipoiseq]")
+    description = describe(values, dependencies, _Quoted(folder), _Quoted(f"{folder}/{EXPECTATION}"))
+    description["default_dataloader"] = {
+        "defined_as": "kipoiseq.dataloaders.SeqIntervalDl",
+        "default_args": {
+            "auto_resize_len": values["window"],
+            "alphabet_axis": 0,
+            "dtype": "np.float32",
+            "ignore_targets": True,
+            "label_dtype": "str",  # whatever stands behind the third column, such as a name
+            "intervals_file": f"../{group}/{EXAMPLES}/intervals.bed",
+            "fasta_file": f"../{group}/{EXAMPLES}/genome.fa",
+        },
+    }
+    inputs = description["schema"]["inputs"]
+    inputs["doc"] = "One-hot DNA, channels first (A, C, G, T); an unknown base is 0.25 four times, or 0."
+    description["schema"]["inputs"] = {"name": "seq", **inputs}
+    description["postprocessing"] = {"variant_effects": {"seq_input": ["seq"]}}
     return _PLACE.sub(r"{{ \1 }}", to_yaml(description))
 
 
@@ -223,6 +249,14 @@ _Dumper.add_representer(
     _Quoted,
     lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style='"'),
 )
+
+
+def _group_dependencies(package: str) -> dict[str, list[str]]:
+    floors = _floors()
+    return {
+        "conda": ["python>=3.11,<3.13", "pip"],
+        "pip": [package, *(floors[needed] for needed in NEEDED)],
+    }
 
 
 def _floors() -> dict[str, str]:

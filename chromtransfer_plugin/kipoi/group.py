@@ -6,8 +6,9 @@
     SOURCE/GROUP/models.tsv             what is filled in: one row for each model
     SOURCE/GROUP/example_files/         the example windows of all models
     SOURCE/GROUP/NAME/                  model.safetensors, card.json, expect.h5, README.md
+    SOURCE/GROUP-veff/                  template and table of the same models for variant-effect pipelines
 
-Template and table follow from the folders of the models and can be written again at any time. Kipoi itself is not
+Templates and tables follow from the folders of the models and can be written again at any time. Kipoi itself is not
 needed for any of it.
 """
 
@@ -39,6 +40,7 @@ from chromtransfer_plugin.kipoi.description import (
     check_name,
     facts,
     template_yaml,
+    variant_effect_yaml,
 )
 from chromtransfer_plugin.kipoi.example import (
     centres,
@@ -55,6 +57,7 @@ from chromtransfer_plugin.zoo.card import PRESENTATION, README, Presentation, pr
 GROUP = "ChromTransfer"
 TEMPLATE = "model-template.yaml"
 TABLE = "models.tsv"
+VARIANT_EFFECTS = "-veff"  # beside a group, not in it: Kipoi takes the first group that a name begins with
 PUBLISHED = ("pretrained", *CELL_LINES, "multiclass")  # comes first, in this order
 # Folders of a group that are no models: ours, and the one Kipoi downloads to. Kipoi hides models called "template".
 RESERVED = (EXAMPLES, "downloaded", "template")
@@ -147,7 +150,7 @@ def add_to_group(
 
 
 def register(source: str | Path, group: str = GROUP) -> list[str]:
-    """Write the template and the table of a group from the folders of its models; repeatable.
+    """Write the templates and the tables of a group from the folders of its models; repeatable.
 
     Example windows are made if the group has none. Where the expectation of a model belongs to other windows, as after
     a download, it is computed anew, once the weights have reproduced the one that came with them.
@@ -175,8 +178,11 @@ def register(source: str | Path, group: str = GROUP) -> list[str]:
     rows = _rows(folder)
     contigs = _examples(folder, max((row.card.window for row in rows), default=WINDOW), None, None, SEED)
     rows = [row for row in rows if _expectation_fits(row, contigs)]
-    _write_text(folder / TEMPLATE, _HEADER + template_yaml())
-    _write_text(folder / TABLE, _table(rows))
+    veff = folder.with_name(f"{group}{VARIANT_EFFECTS}")
+    make_folder(veff)
+    for place, template in ((folder, template_yaml()), (veff, variant_effect_yaml(group))):
+        _write_text(place / TEMPLATE, _HEADER + template)
+        _write_text(place / TABLE, _table(rows))
     return [row.name for row in rows]
 
 
@@ -188,6 +194,11 @@ def check_group_names(name: str | None, group: str) -> None:
     check_name(group, "group name")
     if group in RESERVED:
         raise ChromTransferError(f"group name '{group}': means something else in a source. Choose another.")
+    if group.endswith(VARIANT_EFFECTS):
+        raise ChromTransferError(
+            f"group name '{group}': is kept for the variant-effect side of group "
+            f"'{group.removesuffix(VARIANT_EFFECTS)}'. Choose another."
+        )
     if name is None:
         return
     check_name(name)

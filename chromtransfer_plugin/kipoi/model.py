@@ -72,7 +72,8 @@ class ChromTransferModel(BaseModel):
         Parameters
         ----------
         x : ndarray, shape (B, 4, L)
-            One-hot, channels first in the order A, C, G, T; an unknown base is an all-zero column.
+            One-hot, channels first in the order A, C, G, T; an unknown base is an all-zero column, or one of 0.25, as
+            kipoiseq writes it.
 
         Returns
         -------
@@ -86,4 +87,5 @@ class ChromTransferModel(BaseModel):
                 ChromTransferWarning,
                 stacklevel=2,
             )
+        x = np.where((x == 0.25).all(axis=1, keepdims=True), 0, x)
         return probabilities(predict_logits(self.model, x), self.card.activation)
