@@ -75,10 +75,14 @@ _FILE = click.Path(path_type=Path)
 @click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--seed", type=click.IntRange(min=0), default=SEED, show_default=True, help="Of the null.")
+@click.option("--figures", type=_FILE, help="Folder for figures and a page on the largest effects.")
+@click.option(
+    "--top", type=click.IntRange(min=1), default=20, show_default=True, help="How many with --figures."
+)
 @click.option(
     "--quiet", is_flag=True, help="No progress bar, no messages but errors and the making of a genome cache."
 )
-def variants(vcf: Path, quiet: bool, **options: Any) -> None:
+def variants(vcf: Path, quiet: bool, top: int, figures: Path | None, **options: Any) -> None:
     """Score the variants of a VCF (plain or bgzip) or BCF with one or many models.
 
     Records come back as they are, with the scores in INFO (fields CT_*), sorted and indexed; tables have a row for each
@@ -89,6 +93,8 @@ def variants(vcf: Path, quiet: bool, **options: Any) -> None:
 
     score_variants(
         vcf,
+        top=top if figures else 0,
+        figures=figures,
         progress=not quiet,
         report=(lambda _: None) if quiet else (lambda text: click.echo(text, err=True)),
         **options,

@@ -69,7 +69,7 @@ class Dropped:
         if self._out is None:
             self._out, self.paths = open_output(self._stack, self._path), [self._path]
             self._out.write(b"line\tvariant\tstatus\tmeaning\n")
-        self._out.write(text.encode("utf-8", "replace"))
+        self._out.write(text.encode())
 
     def lines(self) -> list[str]:
         """Give counts by status, most first, each with its first example."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -153,9 +152,15 @@ def _meta_lines(facts: Mapping[str, Any]) -> list[str]:
         "Shifts": ",".join(map(str, facts["shifts"])),
         "Edges": facts["edges"],
         "Swap": "yes" if facts["swap"] else "no",
-        "Null": "none" if facts["null"] is None else f"json:{json.dumps(facts['null'], default=str)}",
+        "Null": _listed(facts["null"]),
     }
     return lines + [f"{_META}{name}={text}" for name, text in texts.items()]
+
+
+def _listed(facts: Mapping[str, Any] | None) -> str:
+    if facts is None:
+        return "none"
+    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in facts.items() if value is not None)
 
 
 def with_info(line: str, own: str, replaced: frozenset[str]) -> str:

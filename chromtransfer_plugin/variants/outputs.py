@@ -157,7 +157,7 @@ class VcfWriter:
             _make_index(self._temporary, self._index, self.paths[1].suffix)
 
     def _put(self, text: str) -> None:
-        self._out.write(text.encode("utf-8", "surrogateescape"))
+        self._out.write(text.encode())
 
 
 def _make_index(path: Path, index: Path, kind: str) -> None:

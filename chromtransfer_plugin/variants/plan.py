@@ -45,6 +45,7 @@ class Request(NamedTuple):
     device: str
     seed: int
     top: int
+    figures: Path | None
 
 
 class Plan(NamedTuple):
@@ -99,6 +100,8 @@ def check_request(request: Request) -> None:
         value = getattr(request, name)
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ChromTransferError(f"{name} is {value!r}, expected a whole number of at least {least}.")
+    if request.figures is not None and not request.top:
+        raise ChromTransferError(f"figures: {request.figures}: top is 0, expected how many alleles to draw.")
     _check_null(request)
     plans.check_width(request.width)
     plans.check_readable_again(request.path)

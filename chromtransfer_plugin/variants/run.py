@@ -35,7 +35,7 @@ from chromtransfer_plugin.variants.outputs import (
 from chromtransfer_plugin.variants.plan import NO_NULL, RECORD, Plan, Request, StrandChoice, format_of
 from chromtransfer_plugin.variants.records import Block, Edges, VariantSource
 from chromtransfer_plugin.variants.scorer import Scorer, Scores
-from chromtransfer_plugin.variants.table import COLUMNS, PLACE, Results, Top, measures
+from chromtransfer_plugin.variants.table import Results, Top, measures
 
 # Records held at a time, and alleles of them that are scored before the numbers are stored: what a kill loses.
 BLOCK_RECORDS, SCORED_ROWS = 4096, 512
@@ -87,6 +87,7 @@ def score_variants(
     device: str = "auto",
     seed: int = SEED,
     top: int = 0,
+    figures: str | Path | None = None,
     progress: bool = False,
     report: Report = lambda _: None,
 ) -> VariantRun:
@@ -132,6 +133,8 @@ def score_variants(
         Of the null.
     top : int
         How many alleles to return in ``VariantRun.top``.
+    figures : path, optional
+        Folder of figures that explain these; see :func:`~chromtransfer_plugin.variants.explain.explain_variants`.
     progress : bool
         Show a bar with rate and ETA.
     report : callable
@@ -149,10 +152,11 @@ def score_variants(
     request = Request(
         Path(vcf).expanduser(), variant_plans.paths_of(out), Path(genome).expanduser(), strand, tuple(shifts), edges,
         swap, str(null), null_size, _path(null_regions), _path(cache), width, batch_size, device, seed, top,
+        _path(figures),
     )  # fmt: skip
     variant_plans.check_request(request)
     specs = [models] if isinstance(models, str | Path) else list(models)
-    predictors = choose_predictors(specs, ensembles, taken=(*COLUMNS, *PLACE))
+    predictors = choose_predictors(specs, ensembles)
     plan = variant_plans.make_plan(request, predictors, report)
     return _Run(plan, progress, report).run()
 
@@ -180,20 +184,23 @@ class _Run:
         look.check(self._plan.request.path, self._plan.genome)
         with self._scorer.ready():
             null = self._null()
-            self._facts = variant_plans.facts_of(self._plan, null.facts if null else None)
-            partial = Partial(self._plan.out, self._identity(), _NUMBERS * len(self._plan.columns))
-            with partial.opened():
-                for target in self._plan.targets:
-                    remove_leftovers(target)
-                if partial.changed:
-                    self._report(
-                        f"{partial.folder}: results of an earlier run with other settings "
-                        f"({', '.join(partial.changed)}) are discarded."
-                    )
+        self._facts = variant_plans.facts_of(self._plan, null.facts if null else None)
+        partial = Partial(self._plan.out, self._identity(), _NUMBERS * len(self._plan.columns))
+        with partial.opened():
+            for target in self._plan.targets:
+                remove_leftovers(target)
+            if partial.changed:
+                self._report(
+                    f"{partial.folder}: results of an earlier run with other settings "
+                    f"({', '.join(partial.changed)}) are discarded."
+                )
+            with self._scorer.ready():
                 self._score(partial, look)
-                top = Top(self._plan.request.top)
-                files, dropped = self._write(partial, look, null, top)
-                files = self._finished(files, dropped, look)
+            top = Top(self._plan.request.top)
+            files, dropped = self._write(partial, look, null, top)
+            files += self._draw(top)
+            files.append(self._record(files, look))
+        self._say(files, dropped, look)
         counts = {**look.counts, **({"rejected": look.n_rejected} if look.n_rejected else {})}
         return VariantRun(files, counts, self._plan.columns, top.table)
 
@@ -295,7 +302,12 @@ class _Run:
                     bar.update(len(block.lines))
             for writer in writers:
                 writer.finish()
-        return [*(path for writer in writers for path in writer.paths), *dropped.paths], dropped
+        files = [*(path for writer in writers for path in writer.paths), *dropped.paths]
+        for out in self._plan.request.outs:
+            remove_other_indexes(out, files)
+        if not dropped.paths:
+            plans.beside(self._plan.out, SUFFIX).unlink(missing_ok=True)  # of an earlier run
+        return files, dropped
 
     def _writers(self, stack: contextlib.ExitStack, scratch: Path, look: Look) -> list[Writer]:
         plan, columns = self._plan, self._plan.columns
@@ -337,14 +349,32 @@ class _Run:
             self._measures,
         )
 
-    def _finished(self, files: list[Path], dropped: Dropped, look: Look) -> list[Path]:
+    def _draw(self, top: Top) -> list[Path]:
+        """Explain the largest effects by figures, if asked for."""
+        folder = self._plan.request.figures
+        if folder is None:
+            return []
+        if not len(top.table):
+            self._report(f"{folder}: not written, nothing was scored that figures could explain.")
+            return []
+        from chromtransfer_plugin.variants.explain import explain_variants
+
+        plan = self._plan
+        return explain_variants(
+            top.table,
+            plan.predictors,
+            plan.genome,
+            plan.settings,
+            folder,
+            device=plan.request.device,
+            progress=self._progress,
+            report=self._report,
+        )
+
+    def _record(self, files: list[Path], look: Look) -> Path:
         from chromtransfer_plugin.run_record import write_run_record
 
         plan, scorer = self._plan, self._scorer
-        for out in plan.request.outs:
-            remove_other_indexes(out, files)
-        if not dropped.paths:
-            plans.beside(plan.out, SUFFIX).unlink(missing_ok=True)  # of an earlier run
         record = plans.beside(plan.out, RECORD)
         windows = {"asked_for": scorer.n_windows, "run": scorer.n_run, "from_cache": scorer.n_cached}
         facts = {
@@ -360,14 +390,13 @@ class _Run:
             "files": [str(path) for path in files],
         }
         write_run_record(record, plan.device, **facts)
-        self._say(files, dropped, look)
-        return [*files, record]
+        return record
 
     def _say(self, files: list[Path], dropped: Dropped, look: Look) -> None:
         scorer = self._scorer
         self._report(
             f"{look.n_records:,} records with {look.n_alleles:,} alleles, {look.n_scored:,} scored"
-            + (":" if dropped.counts else "")
+            + (":" if dropped.counts else ".")
         )
         if dropped.counts:
             self._report("\n".join([*dropped.lines(), f"  all in {plans.beside(self._plan.out, SUFFIX)}"]))

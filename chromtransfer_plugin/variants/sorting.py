@@ -62,7 +62,7 @@ class LineSorter:
         make_folder(self._folder)
         self._n_runs += 1
         path = self._folder / f"run{self._n_runs}"
-        with path.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as out:
+        with path.open("w", encoding="utf-8", newline="\n") as out:
             out.writelines(f"{contig}\t{position}\t{line}\n" for contig, position, line in lines)
         return path
 
@@ -76,7 +76,7 @@ def _merged(runs: Iterable[Iterator[Keyed]]) -> Iterator[Keyed]:
 
 
 def _stored(path: Path) -> Iterator[Keyed]:
-    with path.open(encoding="utf-8", errors="surrogateescape", newline="\n") as text:
+    with path.open(encoding="utf-8", newline="\n") as text:
         for line in text:
             contig, position, rest = line.removesuffix("\n").split("\t", 2)
             yield int(contig), int(position), rest
