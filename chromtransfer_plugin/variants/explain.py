@@ -117,6 +117,8 @@ def explain_variants(
         raise ChromTransferError(
             f"variants: flank={flank!r} bp: expected a whole number from 1 to {settings.width}, the window."
         )
+    if not 0 < threshold <= 0.5:
+        raise ChromTransferError(f"threshold={threshold!r}: expected a P-value above 0 and at most 0.5.")
     target = Path(out).expanduser()
     check_result_folder(target, RECORD, lambda entry: entry.name in (RECORD, PAGE, HITS, FIGURES))
     choices = _choose(table, predictors, columns)
