@@ -18,6 +18,7 @@ _BCF = b"BCF"
 _BGZF = b"\x1f\x8b\x08\x04"
 _BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 _COLUMNS = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"
+_ASCII = bytes(code if code < 128 else ord("?") for code in range(256))
 _AT_ONCE = 1024  # records of a BCF
 
 
@@ -171,7 +172,7 @@ def _whole_lines(path: Path, source: BinaryIO) -> Iterator[bytes]:
         else:
             rest += piece
             if len(rest) > LONGEST_LINE:
-                rest = rest.rstrip(bytes(range(128, 256)))  # it may end within a letter
+                rest = rest.translate(_ASCII)  # it may end within a letter
     if rest:
         yield rest
 
