@@ -113,7 +113,7 @@ def test_exchanging_the_alleles_changes_the_sign(world, plain, swap):
         swapped = table["flags"].str.contains("swapped").to_numpy()
         indels = np.array([not (old and new) for _, old, new in world.variants])
         assert swapped[~indels].all()
-        assert swapped.sum() > 25
+        assert swapped.sum() >= 20
         np.testing.assert_allclose(numbers(table)[:, swapped], wanted[:, swapped], **ROUNDING)
     else:
         np.testing.assert_allclose(np.stack([alt, ref, -difference, -log_odds]), wanted, **ROUNDING)
