@@ -120,7 +120,7 @@ class Scorer:
         import torch
 
         return {
-            "models": [model.facts for model in self._models],
+            "models": [[model.sha256, model.card.architecture.model_dump()] for model in self._models],
             "device": device.type,
             "versions": [chromtransfer_plugin.__version__, torch.__version__],
         }
