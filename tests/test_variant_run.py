@@ -246,7 +246,7 @@ def test_what_has_no_score_is_counted_listed_and_told(world, outputs):  # noqa: 
     assert dropped[0]["variant"] == f"chr1:800:{world.text['chr1'][799]}:*"
     text = "\n".join(messages)
     n_alleles, n_scored = expected.total(), expected["scored"]
-    assert f"{len(world.cases)} records with {n_alleles} alleles, {n_scored} scored:" in text
+    assert f"{len(world.cases)} records with {n_alleles} alleles, {n_scored} scored\n" in text
     assert "  2 x symbolic: ALT is symbolic or a breakend, first in line " in text
     assert "WARNING: REF is not what the genome has in 1 of 11 alleles (9.1%)" in text
     assert "WARNING: 1 alleles lie on contigs that the genome does not have." in text

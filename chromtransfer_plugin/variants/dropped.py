@@ -11,6 +11,7 @@ import numpy as np
 
 from chromtransfer_plugin.files import open_output
 from chromtransfer_plugin.prediction.dropped import SUFFIX
+from chromtransfer_plugin.variants.look import Look
 from chromtransfer_plugin.variants.statuses import REASONS, STATUSES
 from chromtransfer_plugin.variants.table import Results
 
@@ -71,12 +72,13 @@ class Dropped:
             self._out.write(b"line\tvariant\tstatus\tmeaning\n")
         self._out.write(text.encode())
 
-    def lines(self) -> list[str]:
-        """Give counts by status, most first, each with its first example."""
-        return [
-            f"  {count:,} x {code}: {self.first[code][2]}, first in line {self.first[code][0]}: {self.first[code][1]}"
-            for code, count in self.counts.most_common()
-        ]
+    def summary(self, look: Look) -> str:
+        """Give counts: all, then by status, most first, each with its first example."""
+        lines = [f"{look.n_records:,} records with {look.n_alleles:,} alleles, {look.n_scored:,} scored"]
+        for code, count in self.counts.most_common():
+            line, text, meaning = self.first[code]
+            lines.append(f"  {count:,} x {code}: {meaning}, first in line {line}: {text}")
+        return "\n".join([*lines, *(f"  all in {path}" for path in self.paths)])
 
 
 def variant_text(chrom: str, pos: int, ref: str, alt: str) -> str:

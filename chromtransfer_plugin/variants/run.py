@@ -165,6 +165,10 @@ def _path(path: str | Path | None) -> Path | None:
     return None if path is None else Path(path).expanduser()
 
 
+def _n_scored(table: pd.DataFrame) -> int:
+    return int((table["status"] == 0).sum())
+
+
 class _Run:
     """The three passes over an input: look, score, write."""
 
@@ -254,8 +258,7 @@ class _Run:
             self._report(f"resumed: {done:,} of {total:,} alleles were done before")
         with (
             tqdm(
-                total=total,
-                initial=done,
+                total=look.n_scored,
                 unit="allele",
                 desc="score",
                 disable=not self._progress or done == total,
@@ -268,8 +271,10 @@ class _Run:
                     rows = block.table.iloc[start : start + SCORED_ROWS]
                     if passed >= done:
                         append(self._numbers(rows))
-                        bar.update(len(rows))
+                    elif not bar.disable:
+                        bar.initial += _n_scored(rows)  # not of this run's speed
                     passed += len(rows)
+                    bar.update(_n_scored(rows))
 
     def _numbers(self, table: pd.DataFrame) -> NDArray[np.float32]:
         """Score the rows that can be; (n, 3 * columns), NaN in the others."""
@@ -394,12 +399,7 @@ class _Run:
 
     def _say(self, files: list[Path], dropped: Dropped, look: Look) -> None:
         scorer = self._scorer
-        self._report(
-            f"{look.n_records:,} records with {look.n_alleles:,} alleles, {look.n_scored:,} scored"
-            + (":" if dropped.counts else ".")
-        )
-        if dropped.counts:
-            self._report("\n".join([*dropped.lines(), f"  all in {plans.beside(self._plan.out, SUFFIX)}"]))
+        self._report(dropped.summary(look))
         for warning in look.warnings(self._plan.genome):
             self._report(f"WARNING: {warning}")
         self._report(
