@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.variants.vcf_text import LONGEST_LINE, quiet_htslib, unreadable
+from chromtransfer_plugin.variants.vcf_text import LONGEST_LINE, has_control, quiet_htslib, unreadable
 
 _FIXED = ("CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO")
 _RECORD = re.compile(r"[^\t#][^\t]*\t[0-9]{1,10}(?:\t[^\t]+){6}(?:\t|\Z)")
 _LAST_POSITION = (1 << 31) - 1
-_CONTROL = bytes(code for code in [*range(32), 127] if code not in b"\t\n")
 
 
 class LineCheck:
@@ -44,8 +43,7 @@ class LineCheck:
 
     def reasons(self, lines: list[str]) -> list[str]:
         """Say what is wrong with each of these lines; nothing for a record."""
-        data = "\n".join(lines).encode()
-        clean = len(data.translate(None, _CONTROL)) == len(data)
+        clean = not has_control("\n".join(lines))
         reasons = [self._reason(line, clean) for line in lines]
         good = [row for row, reason in enumerate(reasons) if not reason]
         while good:
@@ -63,7 +61,7 @@ class LineCheck:
         match = _RECORD.match(line)
         if match is None:
             return _what_is_wrong(line)
-        if not clean and len(line.encode().translate(None, _CONTROL)) != len(line.encode()):
+        if not clean and has_control(line):
             return "the line has control characters"
         if len(line) > LONGEST_LINE:
             return f"the line has more than {LONGEST_LINE >> 20} MiB"

@@ -19,6 +19,7 @@ _BGZF = b"\x1f\x8b\x08\x04"
 _BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 _COLUMNS = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO"
 _ASCII = bytes(code if code < 128 else ord("?") for code in range(256))
+_CONTROL = bytes(code for code in [*range(32), 127] if code not in b"\t\n")
 _AT_ONCE = 1024  # records of a BCF
 
 
@@ -93,9 +94,18 @@ def _text_header(path: Path) -> list[str]:
             break
     if not header or not header[0].startswith("##fileformat=VCF"):
         raise unreadable(path, "the first line is another" if header else "there is no header")
-    if not header[-1].startswith(_COLUMNS):
-        raise unreadable(path, f"line {len(header) + 1} comes before a whole line {_COLUMNS.split()[0]}...")
+    if header[-1].split("\t")[:8] != _COLUMNS.split("\t"):
+        raise unreadable(path, f"line {len(header) + 1} comes before a whole line #CHROM...")
+    for number, text in enumerate(header, start=1):
+        if has_control(text):
+            raise unreadable(path, f"line {number} has control characters")
     return header
+
+
+def has_control(text: str) -> bool:
+    """Tell whether a text has control characters; tabs and line ends are none."""
+    data = text.encode()
+    return len(data.translate(None, _CONTROL)) != len(data)
 
 
 def _bcf_header(path: Path) -> list[str]:
