@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from kipoi_cases import make_checkpoint, make_genome, run_kipoi
 
 from chromtransfer_plugin.checkpoint import load_model
 from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.friendly import ChromTransferWarning
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.kipoi.description import variant_effect_yaml
 from chromtransfer_plugin.kipoi.group import add_to_group, register
@@ -130,11 +132,30 @@ def test_an_unknown_base_may_be_a_quarter_of_each(folder):
     codes[1] = 4
     zeros = one_hot(codes, "channels_first")
     quarters = np.where(codes[:, None] == 4, np.float32(0.25), zeros)
-    expected = model.predict_on_batch(zeros)
+    with pytest.warns(ChromTransferWarning, match="all-zero columns"):
+        expected = model.predict_on_batch(zeros)
     np.testing.assert_array_equal(model.predict_on_batch(quarters), expected)
     assert np.isnan(expected[1]).all()
     assert not np.isnan(expected[[0, 2]]).any()
     assert quarters[0, 0, 300] == 0.25  # what the caller has stays as it is
+
+
+def test_soft_masked_bases_are_lost_by_kipoiseq_which_is_said(folder):
+    from kipoiseq.transforms import ReorderedOneHot
+
+    settings = dataloader_settings(folder, "lines")
+    encode = ReorderedOneHot(dtype=settings["dtype"], alphabet_axis=settings["alphabet_axis"])
+    text = "".join(np.random.default_rng(2).choice(list("ACGTN"), 600))
+    model = kipoi_model(folder, "lines")
+    with pytest.warns(
+        ChromTransferWarning, match=r"lower-case \(soft-masked\) letters. Use an upper-case genome"
+    ):
+        masked = model.predict_on_batch(encode(text[:300].lower() + text[300:])[np.newaxis])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        unknown = model.predict_on_batch(encode("N" * 300 + text[300:])[np.newaxis])
+        assert np.abs(model.predict_on_batch(encode(text)[np.newaxis]) - masked).max() > 1e-4
+    np.testing.assert_array_equal(masked, unknown)
 
 
 def test_kipoi_predict_through_kipoiseq_gives_our_numbers(folder, home, tmp_path):

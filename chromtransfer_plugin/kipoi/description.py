@@ -172,6 +172,7 @@ def variant_effect_yaml(group: str) -> str:
     folder = f"../{group}/{values['model']}"
     dependencies = _group_dependencies("chromtransfer-plugin[kipoiseq]")
     description = describe(values, dependencies, _Quoted(folder), _Quoted(f"{folder}/{EXPECTATION}"))
+    description["args"]["unknown_is_quarter"] = True
     description["default_dataloader"] = {
         "defined_as": "kipoiseq.dataloaders.SeqIntervalDl",
         "default_args": {

@@ -33,6 +33,9 @@ class ChromTransferModel(BaseModel):
     device : str, optional
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. By default the environment variable
         ``CHROMTRANSFER_DEVICE`` (Kipoi's command line has no option for it), else ``auto``.
+    unknown_is_quarter : bool
+        The dataloader is kipoiseq's, which writes an unknown base as 0.25 four times and a lower-case one as zeros, so
+        as if it were unknown: warn of those.
 
     Attributes
     ----------
@@ -49,7 +52,10 @@ class ChromTransferModel(BaseModel):
     # `kipoi test` warns unless a dependency contains this text; "torch" finds pip's and conda's name.
     MODEL_PACKAGE = "torch"
 
-    def __init__(self, checkpoint: str | Path, device: str | None = None) -> None:
+    def __init__(
+        self, checkpoint: str | Path, device: str | None = None, unknown_is_quarter: bool = False
+    ) -> None:
+        self._warns_of_zeros = unknown_is_quarter
         self._folder = Path.cwd()
         self._test: Any = None
         target = pick_device(device or os.environ.get(DEVICE_VARIABLE) or "auto")
@@ -84,6 +90,13 @@ class ChromTransferModel(BaseModel):
             warnings.warn(
                 f"the model was trained on windows of {self.card.window} bp and is given {x.shape[-1]} bp. "
                 f"The probabilities may be meaningless; set the dataloader's width to {self.card.window}.",
+                ChromTransferWarning,
+                stacklevel=2,
+            )
+        if self._warns_of_zeros and not x.any(axis=1).all():
+            warnings.warn(
+                "some bases are all-zero columns and count as unknown: kipoiseq makes them of lower-case (soft-masked) "
+                "letters. Use an upper-case genome.",
                 ChromTransferWarning,
                 stacklevel=2,
             )
