@@ -5,15 +5,18 @@ from __future__ import annotations
 import gzip
 import shutil
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pysam
 import pytest
+from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from vcf_cases import COLUMNS, repetitive, write_genome
 
+from chromtransfer_plugin.cli import main
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.variants import read_variants
@@ -274,3 +277,45 @@ def test_read_variants_accounts_for_every_allele(folder, genome, data):
     records = {number for number, _, _ in report.dropped}
     assert records <= set(range(1, report.n_records + 1))
     assert len(report.dropped) + report.n_kept >= report.n_alleles
+
+
+@given(data=st.data())
+@settings(steady, max_examples=20)
+def test_the_command_loses_nothing(folder, genome, checkpoint, data):
+    text, packed = data.draw(files(genome))
+    path = write(folder, text, packed)
+    out = folder / data.draw(st.sampled_from(["out.vcf", "out.vcf.gz"]))
+    for old in folder.glob("out.*"):
+        old.unlink()
+    settings = [
+        "--genome",
+        genome.path,
+        "--model",
+        checkpoint,
+        "--null",
+        "none",
+        "--device",
+        "cpu",
+        "-o",
+        out,
+    ]
+    result = CliRunner().invoke(main, ["variants", str(path), *map(str, settings)])
+    if result.exit_code:
+        assert isinstance(result.exception, SystemExit), result.exception
+        assert "Error: " in result.output
+        assert not list(folder.glob("out.*"))
+        return
+    with pysam.VariantFile(str(out)) as file:
+        found = Counter(variant_of(record) for record in file)
+    source = VariantSource(path, genome, 600)
+    blocks = list(source.blocks())
+    fields = [line.split("\t") for block in blocks for line in block.lines]
+    assert found == Counter((each[0], int(each[1]), each[3], tuple(each[4].split(","))) for each in fields)
+    dropped = out.with_name(f"{out.name}.dropped.tsv")
+    listed = [row.split("\t") for row in dropped.read_text().split("\n")[1:-1]] if dropped.exists() else []
+    rejected = {each.number for block in blocks for each in block.rejected}
+    assert {int(row[0]) for row in listed if row[2] == "rejected"} == rejected
+    numbers = {int(n) for block in blocks for n in block.numbers}
+    assert numbers | rejected == lines_behind(text, source.n_before).keys()
+    unscored = sum(int((block.table["status"] != 0).sum()) for block in blocks)
+    assert len(listed) == unscored + len(rejected)

@@ -303,7 +303,10 @@ GOOD = "chr1\t6\t.\tG\tT\t.\t.\t."
         (GOOD.replace("T", "T,"), "ALT has an empty allele"),
         (GOOD.replace("T", "T\0"), "the line has control characters"),
         (GOOD.replace("T", "T\r"), "the line has control characters"),
-        (GOOD.replace("chr1", 'a,<>"b'), "htslib cannot read it (unable to parse next record)"),
+        (
+            GOOD.replace("chr1", 'a,<>"b'),
+            "htslib cannot read the line; `bcftools view` of this file says why",
+        ),
     ],
 )
 def test_what_is_no_record_is_rejected_with_the_reason(tmp_path, genome, line, reason):

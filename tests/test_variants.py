@@ -150,7 +150,7 @@ def test_lines_that_are_no_records_are_listed(tmp_path, genome):
         "the line has 3 columns, expected at least 8 separated by tabs",
         "the line is blank",
         "POS is not a whole number of at most ten digits",
-        "htslib cannot read it (truncated file)",
+        "htslib cannot read the line; `bcftools view` of this file says why",
         "the line has 9 columns, the header 10",
     ]
 

@@ -14,6 +14,7 @@ from chromtransfer_plugin.variants.vcf_text import LONGEST_LINE, has_control, qu
 
 _FIXED = ("CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO")
 _RECORD = re.compile(r"[^\t#][^\t]*\t[0-9]{1,10}(?:\t[^\t]+){6}(?:\t|\Z)")
+_UNREADABLE = "htslib cannot read the line; `bcftools view` of this file says why"
 _LAST_POSITION = (1 << 31) - 1
 
 
@@ -91,8 +92,8 @@ def _as_htslib_reads(header: list[str], lines: list[str]) -> list[str]:
         for line in lines:
             try:
                 record = next(file)  # behind a bad line it goes on with the next one
-            except (OSError, ValueError, StopIteration) as error:
-                reasons.append(f"htslib cannot read it ({error})")
+            except (OSError, ValueError, StopIteration):
+                reasons.append(_UNREADABLE)  # what pysam says of it is not the cause
                 continue
             chrom, pos, _, ref, alt, _ = line.split("\t", 5)
             if int(pos) > _LAST_POSITION:
