@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, for a machine with CUDA, Python 3.11 or 3.12 and torch, and no network.
 #
-#     bash benchmarks/gpu.sh            results in ./out: gpu.json, gpu.md, prediction.json, attribution*.json, tests.txt, machine.txt
+#     bash benchmarks/gpu.sh            results in ./out: gpu.json, gpu.md, prediction.json, attribution*.json, variants.json, tests.txt, machine.txt
 #     OUT=/tmp/x PYTHON=python3.12 SITE=.gpu/site BUDGET=400 bash benchmarks/gpu.sh
 #
 # SITE may hold packages that the machine lacks. To fill it on a machine with a network:
@@ -64,4 +64,5 @@ timeout 300 "$PYTHON" benchmarks/attribution.py --device "$DEVICE" --json "$OUT/
   --sequences "${sequences:-16}" 2>&1 | tail -20 | tee "$OUT/attribution.txt"
 timeout 200 "$PYTHON" benchmarks/attribution_rivals.py --device "$DEVICE" --json "$OUT/attribution_rivals.json" \
   ${QUICK:+--repeats 1} 2>&1 | tail -20 | tee "$OUT/attribution_rivals.txt"
+timeout 300 "$PYTHON" benchmarks/variants.py --device "$DEVICE" --json "$OUT/variants.json" --no-memory ${QUICK:+--repeats 1} 2>&1 | tail -20 | tee "$OUT/variants.txt"
 exit "$((status != 0))"

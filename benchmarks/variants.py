@@ -25,6 +25,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -195,15 +196,19 @@ def compare(work: Path, genome: Genome, device: str, n: int, repeats: int) -> di
     clock = time.process_time if pick_device(device).type == "cpu" else time.perf_counter
     vcf = work / "some.vcf"
     make_vcf(vcf, genome, n)
+    rivals: dict[str, Callable[..., Run]] = {
+        "selene_sdk": partial(selene, work=work),
+        "kipoi": kipoi,
+        "tangermeme": tangermeme,
+    }
+    for package in [package for package in rivals if find_spec(package) is None]:
+        print(f"{package} is not installed: its rows are left out")
+        del rivals[package]
     result: dict[str, Any] = {}
     for name, folders in workloads(work).items():
-        runs: dict[str, Run] = {"ours": ours(folders, vcf, genome, device)}
-        for package, make in (("selene_sdk", selene), ("kipoi", kipoi), ("tangermeme", tangermeme)):
-            if find_spec(package) is None:
-                print(f"{package} is not installed: its rows are left out")
-                continue
-            given: Any = (folders, vcf, genome, device)
-            runs[package] = make(*given, work) if make is selene else make(*given)
+        runs = {"ours": ours(folders, vcf, genome, device)}
+        for package, make in rivals.items():
+            runs[package] = make(folders, vcf, genome, device)
         rates: dict[str, list[float]] = {program: [] for program in runs}
         worst: dict[str, float] = {}
         wanted = runs["ours"]()

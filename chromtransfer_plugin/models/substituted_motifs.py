@@ -1,9 +1,8 @@
 """Features of many sequences by a trunk of motifs, and of copies of them with another base at one place.
 
-On a CPU, the scores of a motif at a position are sums of a few rows of tables, which hold the scores of all words of
-four bases, unknown ones included: a quarter of the time of a convolution that has four input channels only. A copy needs
-the scores of the positions whose match covers its base, and the maxima and sums over all others, which are its
-sequence's.
+On a CPU, the scores of all motifs at a position are the sum of a few rows of tables, which hold the scores of all words
+of four bases, unknown ones included: it takes a third of the time of convolutions with their four input channels. A copy
+needs the scores of the positions whose match covers its base; the maxima and sums over all others are its sequence's.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _SCORES = {"cpu": 1_000_000, "cuda": 256_000_000}
 
 
 class _Rest(NamedTuple):
-    """Of sequences, (B, n) each: summaries of all positions, of those that no copy changes, and their scores.
+    """Of a batch of sequences, (B, n) each: summaries of the positions that no copy changes, and the scores of the others.
 
     Attributes
     ----------
@@ -34,7 +33,7 @@ class _Rest(NamedTuple):
     total : torch.Tensor
         Sum of the matches outside of that range.
     scores : torch.Tensor
-        (B, w, 2 n) in that range, before the ReLU.
+        (B, w, 2 n) in that range, of either strand, before the ReLU.
     """
 
     best: torch.Tensor
