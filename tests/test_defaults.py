@@ -233,7 +233,7 @@ def test_the_documentation_names_every_key_and_no_other_default():
 
     pages = ("selene", "training", "transfer")
     text = "".join((CONFIGS.parent / "docs" / f"{page}.md").read_text() for page in pages)
-    given_by_selene = {"model", "criterion", "data_sampler", "loss_criterion", "optimizer_class"}
+    given_by_selene = {"model", "criterion", "data_sampler", "loss_criterion", "optimizer_class", "vcf_file"}
     given_by_selene |= {"optimizer_kwargs", "output_dir", "deterministic"}
     keys = set(Training.model_fields) - {"lr"} | set(Engine.model_fields) | set(Architecture.model_fields)
     for function in (
@@ -242,6 +242,9 @@ def test_the_documentation_names_every_key_and_no_other_default():
         RegionSampler,
         TrainModel,
         AnalyzeSequences.get_predictions,
+        AnalyzeSequences.variant_effect_prediction,
+        AnalyzeSequences.in_silico_mutagenesis,
+        AnalyzeSequences.in_silico_mutagenesis_from_file,
     ):
         keys |= keyword_names(function, given_by_selene)
     assert {key for key in keys if f"`{key}`" not in text} == set()

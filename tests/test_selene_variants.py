@@ -438,6 +438,7 @@ def test_mistakes_in_mutagenesis_are_named(analysis, text, tmp_path):
         ({"end_position": 601}, "expected positions from 0 to 600"),
         ({"start_position": -1}, "start_position=-1 is not usable"),
         ({"prefix": "x"}, "unknown key 'prefix'"),
+        ({"input_path": "x.fa"}, "give only one of fa_files, input_path, sequence"),
     ):
         with pytest.raises(ChromTransferError, match=message):
             analysis.in_silico_mutagenesis(**({"sequence": sequence, "save_data": ["diffs"]} | change))

@@ -285,7 +285,7 @@ class AnalyzeSequences(selene_sdk.predict.model_predict.AnalyzeSequences):
     ) -> None:
         """Score every substitution of one sequence (see Selene)."""
         where = "in_silico_mutagenesis"
-        reject_unknown(where, unknown, keyword_names(self.in_silico_mutagenesis) | _FILE_KEYS)
+        _reject_unknown_ism(unknown, keyword_names(self.in_silico_mutagenesis))
         self._check_output(where, save_data, output_format)
         self._check_range(where, start_position, end_position, mutate_n_bases)
         if mutate_n_bases != 1:
@@ -316,7 +316,7 @@ class AnalyzeSequences(selene_sdk.predict.model_predict.AnalyzeSequences):
     ) -> None:
         """Score every substitution of each sequence of a FASTA (see Selene), which may be gzip or bgzip too."""
         where = "in_silico_mutagenesis"
-        reject_unknown(where, unknown, keyword_names(self.in_silico_mutagenesis_from_file) | _FILE_KEYS)
+        _reject_unknown_ism(unknown, keyword_names(self.in_silico_mutagenesis_from_file))
         self._check_output(where, save_data, output_format)
         self._check_range(where, start_position, end_position, mutate_n_bases)
         if not output_dir:
@@ -366,6 +366,13 @@ class AnalyzeSequences(selene_sdk.predict.model_predict.AnalyzeSequences):
             ChromTransferWarning,
             stacklevel=3,
         )
+
+
+def _reject_unknown_ism(unknown: dict[str, Any], known: set[str]) -> None:
+    where = "in_silico_mutagenesis"
+    if _ISM_INPUTS & set(unknown):
+        raise ChromTransferError(f"{where}: give only one of {', '.join(sorted(_ISM_INPUTS))}.")
+    reject_unknown(where, unknown, known | _ISM_INPUTS)
 
 
 def _check_format(where: str, output_format: str) -> None:
