@@ -35,13 +35,14 @@ class VariantDataloader(WindowDataset):
     ``id`` is ``chrom:pos:ref:alt`` as in the VCF), ``allele`` ("ref" or "alt") and ``record``, the number of the
     record in the file, counted from 1. Batches hold the same stacked.
 
-    How the windows lie is said in :mod:`chromtransfer_plugin.variants`. Variants that cannot be scored (symbolic
-    alleles, REF is not the genome's, window off the contig, ...) are left out and listed on stderr with the reason.
+    How the windows lie is said in :mod:`chromtransfer_plugin.variants.windows`; these are the ones of the plus strand.
+    Variants that cannot be scored (symbolic alleles, REF is not the genome's, window off the contig, ...) and lines that
+    are no records are left out and listed on stderr with the reason.
 
     Parameters
     ----------
     vcf_file : path
-        VCF, plain or bgzip, or BCF.
+        VCF (plain, bgzip or gzip) or BCF.
     fasta_file : path
         See :class:`~chromtransfer_plugin.genome.Genome`.
     allele : {"both", "ref", "alt"}
@@ -105,7 +106,7 @@ class VariantDataloader(WindowDataset):
 VariantDataloader.describe(
     doc="One-hot encoded windows of both alleles of the variants of a VCF, in its order",
     args={
-        "vcf_file": {"doc": "VCF, plain or bgzip, or BCF; samples are ignored", "type": "str"},
+        "vcf_file": {"doc": "VCF (plain, bgzip or gzip) or BCF; samples are ignored", "type": "str"},
         "fasta_file": {
             "doc": "Genome the variants refer to; plain or bgzipped FASTA, no index needed",
             "type": "str",
