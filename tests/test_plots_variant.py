@@ -38,7 +38,7 @@ def alignment(ref: str, alt: str, seen: int | None = None):
 
 def sites(*rows: tuple[str, str, int, int]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=["change", "motif", "first", "last"])
-    return table.assign(p_ref=2e-5, p_alt=np.nan)
+    return table.assign(p_ref=2e-5, p_alt=np.nan, ref_start=0, alt_start=0)
 
 
 def draw(ref="A", alt="G", changes=None, chrom="chr1", seen=None):

@@ -295,6 +295,18 @@ def test_insertions_beside_a_site(ref, alt, expected, text, genome) -> None:
     if expected:
         assert found.new_bases.tolist() == [len(WORD)]
         assert found.start[0] == found.end[0]
+        assert (found.ref_start[0], found.alt_start[0]) == (-1, 1000)
+        assert np.isnan(found.attribution_ref[0])
+        assert found.attribution_alt[0] == 20
+
+
+def test_a_second_copy_is_one_site_more(text, genome) -> None:
+    """The variant slides along the repeat; the copy that was there stays a site."""
+    table = rows(genome, (1010, text[1009], text[1009] + WORD))
+    assert table.slide[0] >= len(WORD)
+    assert changes(genome, table)["change"].tolist() == ["gained"]
+    fewer = rows(genome, (1010, text[1009] + WORD, text[1009]), swapped=True)
+    assert changes(genome, fewer)["change"].tolist() == ["lost"]
 
 
 def test_insertion_within_a_site_breaks_it(text, genome) -> None:

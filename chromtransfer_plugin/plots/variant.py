@@ -72,8 +72,8 @@ def variant_figure(
     alignment : Alignment
         Both alleles; a variant of more than :data:`LONG` columns is shown by its ends.
     changes : DataFrame
-        Sites of motifs: change, motif, p_ref, p_alt, and first and last, their columns of the alignment (half-open). The
-        first :data:`MOST_SITES` are drawn.
+        Sites of motifs as :func:`~chromtransfer_plugin.variants.motif_changes.find_changes` gives them, and first and
+        last, their columns of the alignment (half-open). The first :data:`MOST_SITES` are drawn.
     chrom : str
     title, subtitle : str
         Two lines above.
@@ -213,7 +213,8 @@ def _pack(changes: pd.DataFrame, shown: _Shown) -> list[tuple[float, float, str,
     sites: list[Any] = list(changes.itertuples())
     for site in sites:
         low, high = max(shown.x(site.first) - 0.5, -0.5), min(shown.x(site.last - 1) + 0.5, end)
-        label = f"{KINDS[site.change][0]} {names[site.motif]}  {_p(site.p_ref)} → {_p(site.p_alt)}"
+        ref, alt = p_text(site.p_ref, site.ref_start), p_text(site.p_alt, site.alt_start)
+        label = f"{KINDS[site.change][0]} {names[site.motif]}  {ref} → {alt}"
         long = len(label) * per_letter + 1
         right = high + long <= end
         extent = (low, high + long) if right else (low - long, high)
@@ -226,9 +227,11 @@ def _pack(changes: pd.DataFrame, shown: _Shown) -> list[tuple[float, float, str,
     return boxes
 
 
-def _p(value: float) -> str:
-    """Write a P-value in a label; what is not known is above the largest that is."""
-    return ">0.01" if np.isnan(value) else f"{value:.0e}"
+def p_text(p_value: float, start: int) -> str:
+    """Write the P of a site in an allele where it would begin at ``start``; -1: there is no such place."""
+    if np.isnan(p_value):
+        return "none" if start < 0 else ">0.01"  # above the P up to which it is known
+    return f"{p_value:.0e}"
 
 
 def _sites(ax: Axes, boxes: list[tuple[float, float, str, str, bool, int]], total: int, n_rows: int) -> None:

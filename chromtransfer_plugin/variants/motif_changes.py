@@ -47,10 +47,10 @@ def find_changes(
 ) -> pd.DataFrame:
     """Compare the sites of motifs that overlap a variant between its alleles.
 
-    A site (P at most ``threshold``) has a counterpart in the other allele if the motif also lies where it begins, or
-    ends, at the same distance from the variant, on either strand. It is
+    The counterpart of a site (P at most ``threshold``) in the other allele is the motif, on either strand, where it has
+    the same bases left of the variant, or the same right of it; the better one of both. The site is
 
-    * ``gained`` or ``lost`` if the counterpart is no site,
+    * ``gained`` or ``lost`` if the counterpart is no site, or there is none,
     * ``changed`` if both are,
 
     and is listed if the scores differ by :data:`MIN_CHANGE` bits or more.
@@ -128,13 +128,16 @@ def _overlaps(variant: Variant, own: int, site: Site) -> bool:
 
 
 def _places(variant: Variant, own: int, site: Site) -> list[int]:
-    """Give where the site would begin in the other allele: with the same beginning, and with the same end."""
+    """Give where the site would begin in the other allele: with its bases left of the variant, and with those right of it.
+
+    It has neither if it lies wholly in an allele that is longer or shorter than the other.
+    """
     lengths = variant.length(own), variant.length(1 - own)
     longer = lengths[1] - lengths[0]
     if longer == 0:
         return [site.start]
-    left = [site.start] if site.start <= variant.start else []
-    right = [site.start + longer] if site.end >= variant.start + lengths[0] else []
+    left = [site.start] if site.start < variant.start else []
+    right = [site.start + longer] if site.end > variant.start + lengths[0] else []
     return left + right
 
 

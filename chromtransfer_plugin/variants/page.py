@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from chromtransfer_plugin.plots.names import short_names, signed
+from chromtransfer_plugin.plots.variant import p_text
 from chromtransfer_plugin.report.page import _hash, _part
 
 _TITLE = "Variants, ranked by effect"
@@ -214,7 +215,7 @@ def _sites(changes: pd.DataFrame) -> str:
         f'<tr><th scope="row" class="{site.change}">{site.change}</th><td>{html.escape(names[site.motif])}</td>'
         f"<td>{site.strand}</td>"
         f'<td class="number">{site.start:,}–{site.end:,}</td>'
-        f'<td class="number">{_p(site.p_ref)}</td><td class="number">{_p(site.p_alt)}</td>'
+        f'<td class="number">{_p(site.p_ref, site.ref_start)}</td><td class="number">{_p(site.p_alt, site.alt_start)}</td>'
         f'<td class="number">{_sum(site.attribution_ref)}</td><td class="number">{_sum(site.attribution_alt)}</td></tr>\n'
         for site in shown
     )
@@ -229,8 +230,8 @@ def _sites(changes: pd.DataFrame) -> str:
     )
 
 
-def _p(value: float) -> str:
-    return f"{value:.1e}" if value == value else "&gt; 0.01"
+def _p(value: float, start: int) -> str:
+    return html.escape(p_text(value, start))
 
 
 def _sum(value: float) -> str:
