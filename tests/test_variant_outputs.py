@@ -313,10 +313,7 @@ def test_numbers_have_six_digits():
         rng.normal(size=3000), rng.uniform(size=3000), 10**exponents, 0, -0.0, 1, 0.5, 1e-3, 123456.5, 999999.5, 0.1
     ].astype(np.float32)  # fmt: skip
     texts = number_texts(values, np.ones(len(values), dtype=bool)).to_pylist()
-    for value, text in zip(values.tolist(), texts, strict=True):
-        assert float(text) == pytest.approx(float(f"{value:.{DIGITS}g}"), rel=2e-6, abs=1e-45)
-        digits = re.sub(r"e.*", "", text).replace(".", "").replace("-", "").lstrip("0")
-        assert len(digits.rstrip("0")) <= DIGITS
+    assert texts == [f"{value:.{DIGITS}g}" for value in values.tolist()]
     assert number_texts(np.float32([np.nan, 2, 0.25]), np.array([True, False, True])).to_pylist() == [
         ".",
         ".",

@@ -21,7 +21,7 @@ STATUS, FLAGS = f"{PREFIX}STATUS", f"{PREFIX}FLAGS"
 SOURCE = "chromtransfer"  # in our header lines: tells them from those of others
 DIGITS = 6
 _META = f"##{SOURCE}"
-_EXACT = 15  # a power of ten up to this, and its product with a number of six digits, is exact in float64
+_PLAIN = 1e-4, 1e5  # sizes that %g writes without an exponent, also when rounded
 _ID = re.compile(r"##(INFO|contig)=<(?:.*?,)?ID=([^,>]+)")
 
 
@@ -198,23 +198,19 @@ def info_texts(results: Results, fields: Sequence[Field]) -> list[str]:
 
 
 def number_texts(values: NDArray[Any], there: NDArray[np.bool_]) -> pa.Array:
-    """Write numbers with six significant digits, "." where ``there`` is not."""
+    """Write numbers with six significant digits as htslib does (``%g``), "." where ``there`` is not."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if values.dtype.kind == "f":
-        there = there & np.isfinite(values)
-        values = _rounded(values)
-    return pc.if_else(pa.array(there), pc.cast(pa.array(values), pa.string()), ".")
-
-
-def _rounded(values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """The float64 numbers nearest to the decimal ones of six digits, whose shortest text has no more of them."""
-    wide = np.where(np.isfinite(values), values, 0).astype(np.float64)
+    if values.dtype.kind != "f":
+        return pc.if_else(pa.array(there), pc.cast(pa.array(values), pa.string()), ".")
+    there = there & np.isfinite(values)
+    wide = np.where(there, values, 0).astype(np.float64)
     size = np.abs(wide)
-    digits = DIGITS - 1 - np.floor(np.log10(np.where(size > 0, size, 1))).astype(int)
-    scale = 10.0 ** np.clip(digits, 0, _EXACT)
-    rounded = np.round(wide * scale) / scale
-    others = np.flatnonzero((digits < 0) | (digits > _EXACT))
-    rounded[others] = [float(f"{number:.{DIGITS}g}") for number in wide[others].tolist()]
-    return rounded
+    # Without an exponent the text of the nearest float64 number has six digits, and arrow writes it fast.
+    is_plain = (size == 0) | ((size >= _PLAIN[0]) & (size < _PLAIN[1]))
+    scale = 10.0 ** (DIGITS - 1 - np.floor(np.log10(np.where(is_plain & (size > 0), size, 1))))
+    texts = pc.cast(pa.array(np.round(wide * scale) / scale), pa.string())
+    others = [f"{number:.{DIGITS}g}" for number in wide[~is_plain].tolist()]
+    texts = pc.replace_with_mask(texts, pa.array(~is_plain), pa.array(others, pa.string()))
+    return pc.if_else(pa.array(there), texts, ".")

@@ -49,7 +49,7 @@ class Look:
         first = table[table["allele"] == 0]
         chroms, positions = first["chrom"].to_numpy(dtype=object), first["pos"].to_numpy(dtype=np.int64)
         ends = positions + first["ref"].str.len().to_numpy(dtype=np.int64)
-        begins = np.flatnonzero(np.r_[True, chroms[1:] != chroms[:-1]]) if len(chroms) else []
+        begins = np.flatnonzero(np.r_[True, chroms[1:] != chroms[:-1]][: len(chroms)]).tolist()
         for begin, end in zip(begins, [*begins[1:], len(chroms)], strict=True):
             self._add_stretch(str(chroms[begin]), positions[begin:end], int(ends[begin:end].max()))
 
