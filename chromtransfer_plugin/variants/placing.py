@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from chromtransfer_plugin.genome import Genome
-from chromtransfer_plugin.onehot import encode
 
 _NEARBY = 64  # bp of a repeat that are looked at first; most are shorter
 
@@ -70,16 +67,15 @@ def _shared(one: str, other: str) -> int:
 
 def _repeats(genome: Genome, chrom: str, at: int, unit: str, backwards: bool) -> int:
     """Count the bases before or from ``at`` on that go on repeating ``unit``."""
-    codes = encode(unit)[::-1] if backwards else encode(unit)
+    step = -1 if backwards else 1
     room = at if backwards else genome.contigs[chrom] - at
     length = _NEARBY
     while room:
         length = min(length, room)
-        piece = (
-            genome.codes(chrom, at - length, at)[::-1] if backwards else genome.codes(chrom, at, at + length)
-        )
-        other = np.flatnonzero(piece != np.resize(codes, length))
-        if other.size or length == room:
-            return int(other[0]) if other.size else length
+        start = at - length if backwards else at
+        repeated = unit[::step] * (length // len(unit) + 1)
+        found = _shared(genome.sequence(chrom, start, start + length)[::step], repeated)
+        if found < length or length == room:
+            return found
         length *= 4
     return 0
