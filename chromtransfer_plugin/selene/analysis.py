@@ -6,8 +6,6 @@ import os
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +14,13 @@ import selene_sdk.predict.model_predict
 import selene_sdk.sequences
 import torch
 
-from chromtransfer_plugin.checkpoint import find_checkpoint, load_model, load_state
 from chromtransfer_plugin.constants import WINDOW
-from chromtransfer_plugin.device import pick_device
 from chromtransfer_plugin.errors import ChromTransferError, keyword_names, reject_unknown, require_integers
 from chromtransfer_plugin.fasta import read_fasta
 from chromtransfer_plugin.files import make_folder
 from chromtransfer_plugin.friendly import ChromTransferWarning
-from chromtransfer_plugin.models.chromtransfer import ChromTransfer
-from chromtransfer_plugin.models.ensemble import Ensemble
-from chromtransfer_plugin.predict import probabilities
 from chromtransfer_plugin.selene import variants
+from chromtransfer_plugin.selene.predictor import GIVEN_BY_SELENE, Predictor, check_model, use_cuda_of
 
 
 class Genome(selene_sdk.sequences.Genome):
@@ -57,74 +51,8 @@ def _unknown_to_zero(encoding: np.ndarray) -> np.ndarray:
     return np.where(encoding == 1, encoding, 0)
 
 
-class Predictor(torch.nn.Module):
-    """The network, or the ensemble, of a checkpoint, giving what the model class of the YAML file gives.
-
-    Parameters
-    ----------
-    checkpoint : str
-    given : ChromTransfer
-        The model of the YAML file: it must fit the checkpoint, and says whether probabilities are wanted.
-    """
-
-    from_lua = False
-
-    def __init__(self, checkpoint: str, given: ChromTransfer) -> None:
-        super().__init__()
-        folder = _checkpoint(checkpoint)
-        self.network, self.card = load_model(folder)
-        one = self.network.networks[0] if isinstance(self.network, Ensemble) else self.network
-        load_state(given, one.state_dict(), str(find_checkpoint(folder)))
-        self.probabilities = bool(getattr(given, "gives_probabilities", False))
-
-    def forward(self, X: torch.Tensor) -> torch.Tensor:
-        """(B, 4, L) one-hot -> (B, n_outputs) logits or probabilities."""
-        logits = self.network(X)
-        return probabilities(logits, self.card.activation) if self.probabilities else logits
-
-    @contextmanager
-    def selene_weights(self) -> Iterator[str]:
-        """Yield a plain state-dict file, for Selene's loader.
-
-        Selene assigns weights by position, or silently not at all; the file has them in the order of this model.
-        """
-        with tempfile.TemporaryDirectory() as temporary:
-            path = os.path.join(temporary, "state_dict.pth")
-            torch.save(self.state_dict(), path)
-            yield path
-
-
-def _checkpoint(path: str) -> str | Path:
-    """Give the folder of a model of the zoo for its name; a path stays as it is."""
-    if os.path.exists(path):
-        return path
-    from chromtransfer_plugin.zoo.source import find_model
-
-    return find_model(path) or path
-
-
 _SAVE_DATA = ("predictions", "diffs", "abs_diffs", "logits")
-_FILE_KEYS = {
-    "sequence",
-    "input_path",
-    "fa_files",
-}  # one of them chooses between the two kinds of mutagenesis
-# Arguments that Selene fills in; a user does not write them.
-GIVEN_BY_SELENE = {"model", "criterion", "data_sampler", "output_dir"}
-
-
-def use_cuda_of(device: str) -> bool:
-    """Turn a device into Selene's flag; Selene itself always takes the current CUDA device."""
-    picked = pick_device(device)
-    if picked.type == "cuda" and picked.index is not None:
-        torch.cuda.set_device(picked)
-    return picked.type == "cuda"
-
-
-def check_model(where: str, model: torch.nn.Module) -> None:
-    """Refuse other networks than ours."""
-    if not isinstance(model, ChromTransfer):
-        raise ChromTransferError(f"{where}: expected a ChromTransfer network, got {type(model).__name__}.")
+_ISM_INPUTS = {"sequence", "input_path", "fa_files"}  # Selene takes the first of them that it finds
 
 
 class AnalyzeSequences(selene_sdk.predict.model_predict.AnalyzeSequences):

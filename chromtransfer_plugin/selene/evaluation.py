@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from chromtransfer_plugin.errors import ChromTransferError, keyword_names, reject_unknown
 from chromtransfer_plugin.files import make_folder
 from chromtransfer_plugin.metrics import known_only
-from chromtransfer_plugin.selene.analysis import GIVEN_BY_SELENE, Predictor, check_model, use_cuda_of
+from chromtransfer_plugin.selene.predictor import GIVEN_BY_SELENE, Predictor, check_model, use_cuda_of
 from chromtransfer_plugin.selene.sampler import RegionSampler, check_outputs
 
 
