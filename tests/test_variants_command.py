@@ -146,6 +146,26 @@ def test_percentiles_come_from_the_null(world, tmp_path, monkeypatch):  # noqa: 
     assert null.startswith("##chromtransferNull=kind genome, size 40, seed 3")
 
 
+def test_figures_explain_the_largest_effects(world, tmp_path):  # noqa: F811
+    figures, out = tmp_path / "figures", tmp_path / "o.tsv"
+    result = command(world, out, "--null", "none", "--figures", figures, "--top", "1")
+    assert result.exit_code == 0, result.output
+    rows = [row for row in read_tsv(out) if row["status"] == "scored"]
+    largest = max(rows, key=lambda row: abs(float(row["one.log_odds"])))
+    (drawn,) = (figures / "figures").glob("*.png")
+    assert drawn.name == f"001_{largest['chrom']}_{largest['pos']}.png"
+    assert str(figures / "index.html") in result.stderr
+
+
+def test_a_folder_that_figures_would_replace_is_refused_at_once(world, tmp_path, monkeypatch):  # noqa: F811
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").touch()
+    monkeypatch.setattr(run, "Scorer", None)  # nothing is scored
+    result = command(world, tmp_path / "o.tsv", "--null", "none", "--figures", tmp_path / "mine")
+    assert result.exit_code == 1
+    assert "mine: holds other files" in result.stderr
+
+
 # --- the real VCF ------------------------------------------------------------------------------------------------
 
 

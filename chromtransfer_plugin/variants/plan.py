@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.files import check_result_folder
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.prediction import plan as plans
 from chromtransfer_plugin.prediction.dropped import SUFFIX as DROPPED
@@ -146,6 +147,8 @@ def make_plan(request: Request, predictors: list[Predictor], report: Callable[[s
     plans.check_targets(targets, inputs)
     if request.cache is not None and request.cache.absolute() in [path.absolute() for path in targets]:
         raise ChromTransferError(f"{request.cache}: is an output and the cache. Choose different names.")
+    if request.figures is not None:
+        _check_figures(request.figures)
     width = plans.common_window(members) if request.width is None else request.width
     settings = Settings(
         width,
@@ -164,6 +167,14 @@ def make_plan(request: Request, predictors: list[Predictor], report: Callable[[s
 def _targets(request: Request) -> list[Path]:
     indexes = [plans.beside(out, suffix) for out in request.outs if is_bgzip(out) for suffix in INDEXES]
     return [*request.outs, *indexes, *(plans.beside(request.outs[0], suffix) for suffix in (RECORD, DROPPED))]
+
+
+def _check_figures(folder: Path) -> None:
+    """Refuse a folder that could not be written, before hours of work."""
+    from chromtransfer_plugin.variants import explain
+
+    ours = (explain.RECORD, explain.PAGE, explain.HITS, explain.FIGURES)
+    check_result_folder(folder, explain.RECORD, lambda entry: entry.name in ours)
 
 
 def facts_of(plan: Plan, null: dict[str, Any] | None) -> dict[str, Any]:
