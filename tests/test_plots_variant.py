@@ -146,6 +146,8 @@ def test_only_the_first_sites_are_drawn() -> None:
     axis = draw(changes=changes).axes[-1]
     assert len(axis.collections) == MOST_SITES
     assert axis.texts[-1].get_text() == "and 3 more sites, see hits.tsv"
+    once = draw(changes=sites(("lost", "M", 20, 35), ("lost", "M", 25, 40))).axes[-1]
+    assert [len(once.collections), once.texts[-1].get_text()] == [1, "and 1 more site, see hits.tsv"]
     assert "no site of a motif" in draw().axes[-1].texts[0].get_text()
 
 

@@ -73,7 +73,8 @@ def variant_figure(
         Both alleles; a variant of more than :data:`LONG` columns is shown by its ends.
     changes : DataFrame
         Sites of motifs as :func:`~chromtransfer_plugin.variants.motif_changes.find_changes` gives them, and first and
-        last, their columns of the alignment (half-open). The first :data:`MOST_SITES` are drawn.
+        last, their columns of the alignment (half-open). The first site of each motif is drawn, of at most
+        :data:`MOST_SITES` motifs.
     chrom : str
     title, subtitle : str
         Two lines above.
@@ -84,8 +85,8 @@ def variant_figure(
     """
     shown = _shorten(alignment)
     width = _LEFT + _COLUMN * shown.codes.shape[1] + _RIGHT
-    boxes = _pack(changes.head(MOST_SITES), shown)
-    n_rows = max([row for *_, row in boxes], default=0) + 1 + (len(changes) > MOST_SITES)
+    boxes = _pack(changes.drop_duplicates("motif").head(MOST_SITES), shown)
+    n_rows = max([row for *_, row in boxes], default=0) + 1 + (len(changes) > len(boxes))
     heights = [_LOGO, _LETTERS, _LOGO, _LETTERS, _DIFFERENCE, _ROW * n_rows]
     height = _TITLE + sum(heights) + _GAP * (len(heights) - 1) + _BOTTOM
     figure = new_figure(width, height)
@@ -249,7 +250,8 @@ def _sites(ax: Axes, boxes: list[tuple[float, float, str, str, bool, int]], tota
     if not boxes:
         say(ax, "no site of a motif is gained, lost or changed")
     elif total > len(boxes):
-        text = f"and {total - len(boxes):,} more sites, see hits.tsv"
+        left = total - len(boxes)
+        text = f"and {left:,} more site{'s' * (left > 1)}, see hits.tsv"
         ax.text(0, -n_rows + 0.5, text, fontsize=_SMALL, va="center", color="0.35")
 
 

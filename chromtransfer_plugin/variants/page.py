@@ -16,6 +16,7 @@ from chromtransfer_plugin.report.page import _hash, _part
 
 _TITLE = "Variants, ranked by effect"
 _MOST_NAMES = 4  # motifs in a row of the table
+_IF_ANY = ("id", "flags")  # columns that are left out where all are empty
 _MOST_SITES = 12  # rows of sites below a figure
 
 
@@ -164,7 +165,11 @@ def _names(one: Explained, change: str) -> str:
 
 
 def _table(explained: Sequence[Explained]) -> str:
-    columns = _columns(explained)
+    columns = [
+        column
+        for column in _columns(explained)
+        if column.kind not in _IF_ANY or any(map(column.show, explained))
+    ]
     heads = "".join(
         f'<th scope="col" class="{column.kind}" data-sort="{column.sort}">{html.escape(column.head)}</th>'
         for column in columns
