@@ -204,7 +204,7 @@ def test_unknown_and_edge_are_those_of_the_windows(tmp_path, width, monkeypatch)
     variants = [v for v in variants if "N" not in padded(text, *v)[1]]
     path = write_vcf(tmp_path / "v.vcf", [padded(text, *v) for v in variants])
     shifts = (0, 30, -200)
-    monkeypatch.setattr(windows, "_AT_ONCE", 50 * width)  # several pieces
+    monkeypatch.setattr(windows, "_AT_ONCE", 600 * width)  # several pieces
     flags = [flag & (Flag.UNKNOWN | Flag.EDGE) for _, flag in judged(path, genome, width, shifts=shifts)]
     (block,) = read(path, genome, width, shifts=shifts)
     pieces = [""] * len(variants)
@@ -334,7 +334,7 @@ def test_what_is_no_record_is_rejected_with_the_reason(tmp_path, genome, line, r
 def test_lines_come_out_as_they_stand(tmp_path, genome, line, end):
     path = tmp_path / "v.vcf"
     text = end.join([*HEAD.split("\n")[:-1], line, line])
-    for whole in (text, text + end, text + 5 * end):
+    for whole in (text, text + end, text + 5 * end, f"\ufeff{text}"):
         path.write_bytes(whole.encode())
         (block,) = read(path, genome)
         assert (block.lines, block.rejected) == ([line, line], [])

@@ -95,7 +95,7 @@ def _text_header(path: Path) -> list[str]:
     if not header or not header[0].startswith("##fileformat=VCF"):
         raise unreadable(path, "the first line is another" if header else "there is no header")
     if header[-1].split("\t")[:8] != _COLUMNS.split("\t"):
-        raise unreadable(path, f"line {len(header) + 1} comes before a whole line #CHROM...")
+        raise unreadable(path, "its header does not end with a whole line #CHROM...")
     for number, text in enumerate(header, start=1):
         if has_control(text):
             raise unreadable(path, f"line {number} has control characters")
@@ -151,20 +151,20 @@ def bcf_lines(path: Path) -> Iterator[Line]:
     import pysam
 
     number, texts = 0, [""]
-    with quiet_htslib():
-        file = pysam.VariantFile(str(path))
-    with file:
+    try:
+        with quiet_htslib():
+            file = pysam.VariantFile(str(path))
         while texts:
-            try:
-                with quiet_htslib():
-                    texts = [str(record).rstrip("\n") for record in islice(file, _AT_ONCE)]
-            except (OSError, ValueError) as error:
-                raise ChromTransferError(
-                    f"{path}: is damaged behind record {number} ({error}). Copy or download it again."
-                ) from error
+            with quiet_htslib():
+                texts = [str(record).rstrip("\n") for record in islice(file, _AT_ONCE)]
             for text in texts:
                 number += 1
                 yield Line(number, text)
+        file.close()
+    except (OSError, ValueError) as error:
+        raise ChromTransferError(
+            f"{path}: is damaged behind record {number} ({error}). Copy or download it again."
+        ) from error
 
 
 def _whole_lines(path: Path, source: BinaryIO) -> Iterator[bytes]:

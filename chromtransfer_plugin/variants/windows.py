@@ -122,7 +122,8 @@ def has_unknown(
 ) -> NDArray[np.bool_]:
     """Tell which variants have a window with an unknown base on the contig; what lies off it does not count."""
     unknown = np.zeros(len(table), dtype=bool)
-    step = max(1, _AT_ONCE // width)
+    n_bases = width * len(shifts) * len(ALLELES) * len(STRANDS)  # in the windows of a variant
+    step = max(1, _AT_ONCE // n_bases)
     for first in range(0, len(table), step):
         rows = slice(first, first + step)
         maybe = first + np.flatnonzero(_may_have_unknown(genome, table.iloc[rows], width, shifts))
@@ -147,6 +148,10 @@ def _may_have_unknown(
         low = np.minimum(low, begin - np.maximum(longer, 0))
         high = np.maximum(high, begin + width - np.minimum(longer, 0))
     span = width + max(shifts) - min(shifts) + _ROOM
+    if span > width * len(shifts) * len(ALLELES) * len(
+        STRANDS
+    ):  # to read all that is slower than a closer look
+        return np.ones(len(table), dtype=bool)
     near = high - low <= span
     some = table[near]
     maybe = ~near
