@@ -165,15 +165,19 @@ def test_kipoi_predict_through_kipoiseq_gives_our_numbers(folder, home, tmp_path
         f"{row.chrom}\t{at}\t{at + 600}\t{row.id}\n"
         for row, at in zip(table.itertuples(), start, strict=True)
     )
-    (tmp_path / "windows.bed").write_text("".join(lines))
+    (tmp_path / "windows.bed").write_text("".join(lines) + "chr1\t1000\t1600\tlower_case\n")
+    model, card = load_model(folder / "zoo" / "G" / "lines")
+    lower_case = predict_logits(model, Genome(folder / "genome.fa").codes("chr1", 1_000, 1_600)[None])
+    expected = np.concatenate([expected, probabilities(lower_case, card.activation)])
     files = {"intervals_file": str(tmp_path / "windows.bed"), "fasta_file": str(folder / "genome.fa")}
     arguments = ["--dataloader_args", json.dumps(files), "--keep_metadata", "-o", "out.tsv"]
-    model = folder / "zoo" / "G-veff" / "lines"
-    done = run_kipoi(home, "predict", model, "--source=dir", *arguments, cwd=tmp_path)
+    exported = folder / "zoo" / "G-veff" / "lines"
+    done = run_kipoi(home, "predict", exported, "--source=dir", *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert "Warning: some bases" not in done.stderr
     got = pd.read_csv(tmp_path / "out.tsv", sep="\t")
     np.testing.assert_allclose(got.filter(like="preds/").to_numpy(), expected, **NEAR)
-    assert got["metadata/ranges/start"].tolist() == start.tolist()
+    assert got["metadata/ranges/start"].tolist() == [*start.tolist(), 1_000]
 
 
 def pairs(vcf: Path, fasta: Path, width: int) -> Iterator[tuple[str, str]]:

@@ -34,8 +34,8 @@ class ChromTransferModel(BaseModel):
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. By default the environment variable
         ``CHROMTRANSFER_DEVICE`` (Kipoi's command line has no option for it), else ``auto``.
     unknown_is_quarter : bool
-        The dataloader is kipoiseq's, which writes an unknown base as 0.25 four times and a lower-case one as zeros, so
-        as if it were unknown: warn of those.
+        Sequences are encoded by kipoiseq, which writes an unknown base as 0.25 four times and a lower-case one as
+        zeros, so as if it were unknown: warn of those.
 
     Attributes
     ----------
