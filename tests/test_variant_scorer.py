@@ -21,6 +21,7 @@ from scorer_cases import (
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.models.chromtransfer import ChromTransfer
 from chromtransfer_plugin.models.ensemble import Ensemble
+from chromtransfer_plugin.variants.batches import batches
 from chromtransfer_plugin.variants.effects import log_odds
 from chromtransfer_plugin.variants.models import Predictor
 from chromtransfer_plugin.variants.scorer import Scorer, Settings
@@ -299,3 +300,38 @@ def test_a_model_without_numbers_is_named(made, genome, tmp_path):
 def test_outside_of_ready_it_says_how(made, genome):
     with pytest.raises(RuntimeError, match=r"scorer\.ready"):
         Scorer([single(made[0])], genome, Settings(WIDTH)).score(snvs(genome, "snv", [300]))
+
+
+def run_batches(codes, pairs, size):
+    """All batches, each checked: what is called a copy is one."""
+    rows = np.arange(len(codes))
+    found = list(batches(codes, rows, np.array(pairs, dtype=np.int64).reshape(-1, 2).T, size))
+    for batch in found:
+        whole = codes[batch.sequences][batch.parents]
+        differs = whole != codes[batch.copies]
+        assert (differs.sum(axis=1) == 1).all()
+        assert differs[:, batch.at].all()
+    numbers = np.concatenate([np.concatenate([batch.sequences, batch.copies]) for batch in found])
+    np.testing.assert_array_equal(np.sort(numbers), rows)  # each once
+    return found
+
+
+def test_each_window_is_in_one_batch_with_what_it_is_a_copy_of():
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 2, (32, 5), dtype=np.uint8)
+    codes = np.unique(codes, axis=0)  # nearly all words of five letters: each is close to five others
+    pairs = rng.integers(-1, len(codes), (300, 2))
+    for size in (1, 4, 100):
+        found = run_batches(codes, pairs, size)
+        assert max(len(batch.sequences) + len(batch.copies) for batch in found) < size + 6
+    assert sum(len(batch.copies) for batch in found) > 5
+    assert len({batch.at for batch in found if len(batch.copies)}) > 1
+
+
+def test_pairs_of_snvs_are_copies_and_others_stand_alone():
+    codes = np.random.default_rng(0).integers(0, 4, (10, 50), dtype=np.uint8)
+    codes[5:8] = codes[:3]
+    codes[5:8, 24] = (codes[:3, 24] + 1) % 4  # three SNVs; windows 3 and 4 differ from 8 and 9 in many bases
+    found = run_batches(codes, [(0, 5), (1, 6), (2, 7), (3, 8), (4, 9), (-1, 0)], 4)
+    assert [len(batch.copies) for batch in found] == [0, 2, 1]
+    assert {batch.at for batch in found if len(batch.copies)} == {24}
