@@ -12,6 +12,7 @@ from motif_cases import COUNTS
 from chromtransfer_plugin.checkpoint import load_model
 from chromtransfer_plugin.models import substitutions
 from chromtransfer_plugin.models.chromtransfer import ChromTransfer
+from chromtransfer_plugin.models.convolution import plain_layers
 from chromtransfer_plugin.models.ensemble import Ensemble
 from chromtransfer_plugin.models.substitutions import (
     SubstitutedMotifs,
@@ -132,3 +133,20 @@ def test_the_features_of_a_sequence_do_not_depend_on_its_neighbours():
         (whole,) = together(codes)
         for row in range(len(codes)):
             torch.testing.assert_close(together(codes[row : row + 1])[0], whole[row : row + 1], **TOLERANCE)
+
+
+def test_as_on_a_gpu_with_the_plain_layers():
+    codes = sequences(4, 201)
+    copies = copies_of(codes, 100)
+    with plain_layers():
+        assert_same([network(1)], codes, copies)
+    bank = network(2, trunk="motifs", motifs=COUNTS).trunk
+    with torch.inference_mode():
+        by_tables = SubstitutedMotifs(bank)
+        by_convolution = SubstitutedMotifs(bank)
+        for group in by_convolution._groups:
+            group._tables = None
+        for one, other in zip(
+            by_tables.features(codes, copies), by_convolution.features(codes, copies), strict=True
+        ):
+            torch.testing.assert_close(one, other, **TOLERANCE)

@@ -16,6 +16,7 @@ from scorer_cases import models, random_text, score_counted, single, snvs, write
 
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.friendly import ChromTransferWarning
+from chromtransfer_plugin.variants import cache as cache_module
 from chromtransfer_plugin.variants.cache import Digests, WindowCache
 
 COLUMNS = 3
@@ -173,11 +174,26 @@ def test_a_full_disk_costs_nothing_but_the_cache(tmp_path):
     assert set(opened(file).find(digests)) == set(digests[:100])
 
 
+def test_while_another_process_writes_for_long_it_is_only_read(tmp_path, monkeypatch):
+    file = tmp_path / "windows"
+    digests, logits = rows(10)
+    opened(file).add(digests[:5], logits[:5])
+    monkeypatch.setattr(cache_module, "_WAIT", 0.05)
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.warns(ChromTransferWarning, match=r"nothing more is added.*locked"):
+        cache = opened(file)
+    cache.add(digests, logits)
+    assert set(cache.find(digests)) == set(digests[:5])
+    other.close()
+
+
 # As `opened` and `rows`, without the packages that the tests need beside them.
 _WRITER = """
 import sys
 from pathlib import Path
 import numpy as np
+from chromtransfer_plugin.variants import cache as cache_module
 from chromtransfer_plugin.variants.cache import Digests, WindowCache
 cache = WindowCache(Path(sys.argv[1]), "{}", 3)
 print("ready", flush=True)
