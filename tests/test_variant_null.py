@@ -335,6 +335,9 @@ def test_variants_of_a_vcf(world, tmp_path):
             "null is 'genomes', expected one of genome, shuffled, or a VCF; there is no such file",
         ),
         ({"size": 0}, "null size is 0, expected at least 1"),
+        ({"kind": "shuffled", "seed": 1 << 32}, "null seed is 4294967296, expected 0 to 4294967295"),
+        ({"regions": "no.bed"}, r"null regions no\.bed: no such file, expected a BED"),
+        ({"seed": -1}, "null seed is -1, expected 0"),
         ({"size": 10**9}, r"only [0-9,]+ places for a null of 1,000,000,000 variants"),
     ],
 )

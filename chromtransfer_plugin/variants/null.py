@@ -7,6 +7,7 @@ import hashlib
 import json
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -47,7 +48,9 @@ class Null(NamedTuple):
         """(1 + number of drawn ones with at least this absolute effect) / (1 + number drawn), (n, columns)."""
         return self._of_smaller(log_odds, lambda smaller, n: (1 + n - smaller) / (1 + n))
 
-    def _of_smaller(self, log_odds: NDArray[np.float32], formula: Any) -> NDArray[np.float32]:
+    def _of_smaller(
+        self, log_odds: NDArray[np.float32], formula: Callable[[NDArray[np.int64], int], NDArray[np.float64]]
+    ) -> NDArray[np.float32]:
         """Apply a formula to the number of drawn ones that are smaller, and of all that were drawn."""
         sizes = np.abs(
             np.asarray(log_odds, dtype=np.float32)
@@ -65,6 +68,7 @@ def make_null(
     genome: Genome,
     seed: int,
     regions: str | Path | None = None,
+    progress: bool = True,
 ) -> Null:
     """Draw variants and score them; what was drawn before for the same models and genome is taken from the cache.
 
@@ -81,29 +85,37 @@ def make_null(
     genome : Genome
         The scorer's.
     seed : int
+        From 0 to 2**32 - 1.
     regions : str or Path, optional
         Region file: SNVs are drawn from the bases in them, e.g. of open chromatin. Not for a VCF.
+    progress : bool
+        Show a bar on a terminal if it takes long.
 
     Raises
     ------
     ChromTransferError
-        If ``kind`` is neither, ``size`` is below 1, there are too few places, or a file is unusable.
+        If ``kind`` is neither, ``size`` or ``seed`` has no meaning, there are too few places, or a file is unusable.
     """
     if size < 1:
         raise ChromTransferError(f"null size is {size}, expected at least 1.")
+    if not 0 <= seed < 1 << 32:
+        raise ChromTransferError(f"null seed is {seed}, expected 0 to {(1 << 32) - 1}.")
     path = None if str(kind) in KINDS else Path(kind).expanduser()
     if path is not None and not path.is_file():
         raise ChromTransferError(
             f"null is '{kind}', expected one of {', '.join(KINDS)}, or a VCF; there is no such file."
         )
-    if path is not None and regions is not None:
+    bed = None if regions is None else Path(regions).expanduser()
+    if bed is not None and not bed.is_file():
+        raise ChromTransferError(f"null regions {regions}: no such file, expected a BED.")
+    if path is not None and bed is not None:
         raise ChromTransferError(f"null regions have no use for the null {path}, whose variants are given.")
     facts: dict[str, Any] = {"kind": VCF if path else str(kind), "size": size, "seed": seed}
     if path is not None:
         facts["vcf_sha256"] = sha256(path)
     else:
         facts["transitions_per_transversion"] = TRANSITIONS
-        facts["regions_sha256"] = sha256(Path(regions).expanduser()) if regions is not None else None
+        facts["regions_sha256"] = sha256(bed) if bed is not None else None
     identity = {**facts, **_identity(scorer, genome)}
     file = _file(identity)
     n_columns = sum(len(predictor.columns) for predictor in scorer.predictors)
@@ -112,19 +124,18 @@ def make_null(
         if path is not None:
             table = draw_alleles(path, genome, size, scorer.settings, seed)
         else:
-            table = draw_snvs(genome, size, scorer.settings, seed, _regions(regions, genome))
-        if facts["kind"] == "shuffled":
-            contexts, table = shuffled_contexts(genome, table, scorer.settings, seed)
-            scorer = Scorer(scorer.predictors, cast(Genome, contexts), scorer.settings)
-            with scorer.ready():
-                sizes = _scored(scorer, table)
-        else:
-            sizes = _scored(scorer, table)
+            table = draw_snvs(genome, size, scorer.settings, seed, _regions(bed, genome))
+        with contextlib.ExitStack() as stack:
+            if facts["kind"] == "shuffled":
+                contexts, table = shuffled_contexts(genome, table, scorer.settings, seed)
+                scorer = Scorer(scorer.predictors, cast(Genome, contexts), scorer.settings)
+                stack.enter_context(scorer.ready())
+            sizes = _scored(scorer, table, progress)
         _write(file, identity, sizes)
     return Null(sizes, {**facts, "size": len(sizes)})
 
 
-def _regions(path: str | Path | None, genome: Genome) -> pd.DataFrame | None:
+def _regions(path: Path | None, genome: Genome) -> pd.DataFrame | None:
     if path is None:
         return None
     import warnings
@@ -138,12 +149,19 @@ def _regions(path: str | Path | None, genome: Genome) -> pd.DataFrame | None:
     return regions.table
 
 
-def _scored(scorer: Scorer, table: pd.DataFrame) -> NDArray[np.float32]:
+def _scored(scorer: Scorer, table: pd.DataFrame, progress: bool) -> NDArray[np.float32]:
     """Score variants; give the absolute log-odds differences of each column in order of size."""
     from tqdm import tqdm
 
     found = []
-    with tqdm(total=len(table), desc="null", unit="variant", delay=1, leave=False, disable=None) as bar:
+    with tqdm(
+        total=len(table),
+        desc="null",
+        unit="variant",
+        delay=1,
+        leave=False,
+        disable=None if progress else True,
+    ) as bar:
         for first in range(0, len(table), _BLOCK):
             block = table.iloc[first : first + _BLOCK]
             found.append(np.abs(effects_of(scorer.score(block), scorer.predictors).log_odds))

@@ -150,8 +150,9 @@ def _stretches(genome: Genome, regions: pd.DataFrame | None) -> Iterator[tuple[s
 
 
 def _union(genome: Genome, regions: pd.DataFrame) -> Iterator[tuple[str, int, int]]:
-    for chrom in genome.contigs:
-        own = regions[regions["chrom"] == chrom].sort_values("start")
+    groups = dict(list(regions.groupby("chrom")))
+    for chrom in filter(groups.__contains__, genome.contigs):
+        own = groups[chrom].sort_values("start")
         start = own["start"].to_numpy(dtype=np.int64)
         end = np.maximum.accumulate(own["end"].to_numpy(dtype=np.int64))
         opens = np.ones(len(own), dtype=bool)
