@@ -6,6 +6,7 @@ import gzip
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -301,6 +302,34 @@ def test_an_output_that_fails_leaves_the_old_ones(world, tmp_path, monkeypatch):
         score(world, outs)
     assert [out.read_text() for out in outs] == ["old\n", "old\n"]
     assert not list(tmp_path.glob(".tmp-*"))
+
+
+@pytest.mark.parametrize("name", ["o.vcf", "o.vcf.gz"])
+def test_a_full_disk_is_an_error_that_names_a_file(world, tmp_path, name):  # noqa: F811
+    code = """if True:
+        import resource, signal, sys
+        from chromtransfer_plugin.errors import ChromTransferError
+        from chromtransfer_plugin.variants import run
+        original = run._Run._write
+        def write(*arguments):
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+            return original(*arguments)
+        run._Run._write = write
+        vcf, out, genome, model = sys.argv[1:]
+        try:
+            run.score_variants(vcf, out, genome=genome, models=model, null="none", device="cpu")
+        except ChromTransferError as error:
+            print(error)
+    """
+    arguments = [world.vcf, tmp_path / name, world.genome, world.models[0]]
+    result = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True
+    )
+    assert re.match(rf"\S*{name}\S*: (cannot be written|not written, no room left)", result.stdout), (
+        result.stderr
+    )
+    assert not (tmp_path / name).exists()
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------

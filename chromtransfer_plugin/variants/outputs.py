@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -128,7 +128,7 @@ class VcfWriter:
             index_path = beside(out, index)
             self._index = stack.enter_context(atomic_path(index_path))
             self._out = pysam.BGZFile(str(self._temporary), "wb")
-            stack.callback(self._out.close)
+            stack.callback(self._give_up)  # without effect after finish
             self.paths.append(index_path)
         else:
             self._out = open_output(stack, out)
@@ -153,11 +153,27 @@ class VcfWriter:
             for line in self._sorter.lines():
                 self._put(f"{line}\n")
         if self._temporary is not None and self._index is not None:
-            self._out.close()
+            with self._writing():
+                self._out.close()
             _make_index(self._temporary, self._index, self.paths[1].suffix)
 
     def _put(self, text: str) -> None:
-        self._out.write(text.encode())
+        with self._writing():
+            self._out.write(text.encode())
+
+    def _give_up(self) -> None:
+        with contextlib.suppress(OSError):  # what went wrong is on its way to the user
+            self._out.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Name the file when htslib, which gives no reason, cannot write it."""
+        try:
+            yield
+        except OSError as error:
+            raise ChromTransferError(
+                f"{self.paths[0]}: cannot be written ({error}). Is there room on the disk?"
+            ) from error
 
 
 def _make_index(path: Path, index: Path, kind: str) -> None:
