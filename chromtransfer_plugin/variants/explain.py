@@ -120,7 +120,7 @@ def explain_variants(
     if not 0 < threshold <= 0.5:
         raise ChromTransferError(f"threshold={threshold!r}: expected a P-value above 0 and at most 0.5.")
     target = Path(out).expanduser()
-    check_result_folder(target, RECORD, lambda entry: entry.name in (RECORD, PAGE, HITS, FIGURES))
+    check_folder(target)
     choices = _choose(table, predictors, columns)
     matrices = read_motifs(MOTIFS if motifs is None else motifs)
     variants = [Variant.of(row) for row in table.itertuples(index=False)]
@@ -165,6 +165,11 @@ def explain_variants(
         paths[-1].write_text(json.dumps(record, indent=2) + "\n")
     report(f"{len(explained):,} variants with {_count(changes)} sites of motifs explained in {target / PAGE}")
     return [target / path.relative_to(new) for path in paths]
+
+
+def check_folder(folder: Path) -> None:
+    """Raise if figures may not be written at ``folder``: something else lies there, or would be lost."""
+    check_result_folder(folder, RECORD, lambda entry: entry.name in (RECORD, PAGE, HITS, FIGURES))
 
 
 class _Choice(NamedTuple):
