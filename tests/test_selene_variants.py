@@ -237,7 +237,7 @@ def test_every_kind_of_file_gives_the_same(analysis, text, tmp_path, ending):
     else:
         path.write_bytes(content)
     out = tmp_path / "new" / "folder"
-    for source in (plain, path):
+    for source in (plain, path, plain):  # the same one again replaces its results
         analysis.variant_effect_prediction(str(source), ["diffs"], str(out))
     prefix = {"crlf.vcf": "v.crlf", "headless": "v.headless"}.get(ending, "v")
     assert (out / f"{prefix}_diffs.tsv").read_text() == (out / "plain_diffs.tsv").read_text()
@@ -303,6 +303,17 @@ def test_a_contig_without_chr_is_found_as_selene_finds_it(analysis, text, tmp_pa
     bare = (row[0].removeprefix("chr"), *row[1:])
     analysis.variant_effect_prediction(str(write_vcf(tmp_path / "b.vcf", [bare])), ["diffs"], str(tmp_path))
     assert (tmp_path / "a_diffs.tsv").read_text() == (tmp_path / "b_diffs.tsv").read_text()
+
+
+def test_files_of_one_name_do_not_replace_each_others_results(analysis, text, tmp_path):
+    (tmp_path / "other").mkdir()
+    rows = [draw(text, "snv", np.random.default_rng(1))]
+    first, second = (write_vcf(folder / "same.vcf", rows) for folder in (tmp_path, tmp_path / "other"))
+    analysis.variant_effect_prediction(str(first), ["diffs"], str(tmp_path / "out"))
+    with pytest.raises(
+        ChromTransferError, match=r"other/same.vcf would replace the results of .*same.vcf\. Rename"
+    ):
+        analysis.variant_effect_prediction(str(second), ["diffs"], str(tmp_path / "out"))
 
 
 @pytest.mark.parametrize(

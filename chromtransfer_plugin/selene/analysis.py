@@ -99,6 +99,7 @@ class AnalyzeSequences(selene_sdk.predict.model_predict.AnalyzeSequences):
                 f"{where}: `reference_sequence` must be a chromtransfer_plugin.selene.Genome: other genomes encode "
                 "unknown bases differently than in training."
             )
+        self._vcfs: dict[Path, Path] = {}  # what results begin with, and what they are of
         predictor = Predictor(trained_model_path, model)  # type: ignore[arg-type]
         with predictor.selene_weights() as weights:
             super().__init__(
@@ -184,6 +185,10 @@ class AnalyzeSequences(selene_sdk.predict.model_predict.AnalyzeSequences):
             )
         folder = Path(source.parent if output_dir is None else output_dir)
         prefix = variants.prefix_of(source)
+        if self._vcfs.setdefault(folder / prefix, source) != source:
+            raise ChromTransferError(
+                f"{where}: {source} would replace the results of {self._vcfs[folder / prefix]}. Rename one of the files."
+            )
         radii = (self._start_radius, self._end_radius)
         with tempfile.TemporaryDirectory() as temporary:
             plain = Path(temporary) / f"{prefix}.vcf"
