@@ -200,7 +200,7 @@ def read_back(path: Path, header: list[str], lines: list[str]) -> list[tuple]:
 
 
 @given(data=st.data())
-@settings(steady, max_examples=150)
+@settings(steady, max_examples=100)
 def test_every_line_is_kept_as_it_stands_or_rejected(folder, genome, data):
     text, packed = data.draw(files(genome))
     path = write(folder, text, packed)

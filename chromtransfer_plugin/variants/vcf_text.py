@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.text_blocks import BLOCK_BYTES, TextKind, open_text
@@ -154,17 +154,27 @@ def bcf_lines(path: Path) -> Iterator[Line]:
     try:
         with quiet_htslib():
             file = pysam.VariantFile(str(path))
-        while texts:
-            with quiet_htslib():
-                texts = [str(record).rstrip("\n") for record in islice(file, _AT_ONCE)]
-            for text in texts:
-                number += 1
-                yield Line(number, text)
-        file.close()
+        with _closing(file):
+            while texts:
+                with quiet_htslib():
+                    texts = [str(record).rstrip("\n") for record in islice(file, _AT_ONCE)]
+                for text in texts:
+                    number += 1
+                    yield Line(number, text)
     except (OSError, ValueError) as error:
         raise ChromTransferError(
             f"{path}: is damaged behind record {number} ({error}). Copy or download it again."
         ) from error
+
+
+@contextmanager
+def _closing(file: Any) -> Iterator[None]:
+    """Close a file of pysam, which cannot close a damaged one either and would say so on stderr."""
+    try:
+        yield
+    finally:
+        with suppress(OSError), quiet_htslib():
+            file.close()
 
 
 def _whole_lines(path: Path, source: BinaryIO) -> Iterator[bytes]:
