@@ -374,7 +374,8 @@ def test_outputs_are_no_inputs_and_differ(world, tmp_path):  # noqa: F811
 
 def test_columns_that_a_vcf_cannot_tell_apart_are_refused(world, tmp_path):  # noqa: F811
     names = [f"{name}={world.folder / 'one'}" for name in ("a-b", "a b")]
-    refused(world, tmp_path, "'a-b' and 'a b' are both called CT_a_b in a VCF", models=names)
+    refused(world, tmp_path, "'a-b' and 'a b' are both called CT_a_b in a VCF", out="o.vcf", models=names)
+    assert score(world, tmp_path / "o.tsv", models=names).columns == ["a-b", "a b"]
 
 
 def test_a_pipe_is_refused(world, tmp_path):  # noqa: F811

@@ -150,14 +150,14 @@ def make_plan(request: Request, predictors: list[Predictor], report: Callable[[s
     if request.figures is not None:
         _check_figures(request.figures)
     width = plans.common_window(members) if request.width is None else request.width
+    device = plans.announce(members, request.device, report)
     settings = Settings(
         width,
         STRANDS if request.strand == "both" else STRANDS[:1],
         with_centre(request.shifts, width),
         request.batch_size,
-        request.device,
+        str(device),
     )
-    device = plans.announce(members, request.device, report)
     before = plans.stamp(request.path)
     columns = [column for predictor in predictors for column in predictor.columns]
     genome = Genome(request.genome)

@@ -181,7 +181,8 @@ class _Run:
         self._input_sha256 = sha256(request.path)
         self._scorer = Scorer(plan.predictors, plan.genome, settings, request.cache)
         self._measures = measures(request.null != NO_NULL, len(settings.shifts) > 1)
-        self._fields = fields_of(plan.columns, self._measures)
+        has_vcf = "vcf" in map(format_of, request.outs)
+        self._fields = fields_of(plan.columns, self._measures) if has_vcf else []
 
     def run(self) -> VariantRun:
         look = self._look()
@@ -191,7 +192,8 @@ class _Run:
         self._facts = variant_plans.facts_of(self._plan, null.facts if null else None)
         partial = Partial(self._plan.out, self._identity(), _NUMBERS * len(self._plan.columns))
         with partial.opened():
-            for target in self._plan.targets:
+            figures = self._plan.request.figures
+            for target in [*self._plan.targets, *([figures] if figures else [])]:
                 remove_leftovers(target)
             if partial.changed:
                 self._report(
@@ -202,11 +204,12 @@ class _Run:
                 self._score(partial, look)
             top = Top(self._plan.request.top)
             files, dropped = self._write(partial, look, null, top)
-            files += self._draw(top)
-            files.append(self._record(files, look))
+            drawn = self._draw(top)
+            record = self._record([*files, *drawn], look)
+        files.append(record)
         self._say(files, dropped, look)
         counts = {**look.counts, **({"rejected": look.n_rejected} if look.n_rejected else {})}
-        return VariantRun(files, counts, self._plan.columns, top.table)
+        return VariantRun([*files, *drawn], counts, self._plan.columns, top.table)
 
     def _blocks(self) -> Iterator[Block]:
         yield from self._source.blocks(BLOCK_RECORDS)
