@@ -23,6 +23,7 @@ from chromtransfer_plugin.models.substitutions import (
 from chromtransfer_plugin.onehot import N_CODE, one_hot_tensor
 
 ZOO = Path(__file__).parents[1] / "model_zoo" / "ChromTransfer"
+BANK = {"trunk": "motifs", "motifs": COUNTS}
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
 
 
@@ -67,7 +68,7 @@ def assert_same(models, codes, copies) -> None:
 @pytest.mark.parametrize("trunk", ["residual", "motifs"])
 def test_copies_get_the_logits_of_whole_passes(trunk, where, length):
     at = {"first": 0, "middle": (length - 1) // 2, "last": length - 1}[where]
-    settings = {"trunk": "motifs", "motifs": COUNTS} if trunk == "motifs" else {}
+    settings = BANK if trunk == "motifs" else {}
     codes = sequences(4, length)
     assert_same([network(1, n_outputs=3, **settings)], codes, copies_of(codes, at))
 
@@ -85,7 +86,7 @@ def test_models_of_the_zoo(name):
 
 
 def test_several_models_and_ensembles_with_trunks_in_common():
-    one, bank = network(1), network(2, trunk="motifs", motifs=COUNTS)
+    one, bank = network(1), network(2, **BANK)
     same = network(3, n_outputs=2)
     same.trunk = copy.deepcopy(one.trunk)
     models = [one, bank, same, Ensemble([network(4), copy.deepcopy(one)]).eval()]
@@ -94,7 +95,7 @@ def test_several_models_and_ensembles_with_trunks_in_common():
 
 
 def test_without_copies_only_the_sequences():
-    models = [network(1), network(2, trunk="motifs", motifs=COUNTS)]
+    models = [network(1), network(2, **BANK)]
     codes = sequences(3, 100)
     with torch.inference_mode():
         for model, logits in zip(models, TogetherSubstituted(models)(codes), strict=True):
@@ -116,7 +117,7 @@ def test_which_trunks_are_computed_in_part():
     class Own(ChromTransfer):
         pass
 
-    residual, bank = network(1), network(2, trunk="motifs", motifs=COUNTS)
+    residual, bank = network(1), network(2, **BANK)
     assert isinstance(substitutions._substituted(residual), SubstitutedTrunk)
     assert isinstance(substitutions._substituted(bank), SubstitutedMotifs)
     replaced = network(3)
@@ -125,8 +126,17 @@ def test_which_trunks_are_computed_in_part():
         assert substitutions._substituted(other) is None
 
 
+@pytest.mark.parametrize(("method", "settings"), [("forward", {}), ("positions", {}), ("forward", BANK)])
+def test_a_trunk_whose_method_was_replaced_is_called(method, settings):
+    model = network(1, **settings)
+    own = getattr(model.trunk, method)
+    setattr(model.trunk, method, lambda X: 2 * own(X))
+    codes = sequences(4, 90)
+    assert_same([model], codes, copies_of(codes, 44))
+
+
 def test_the_features_of_a_sequence_do_not_depend_on_its_neighbours():
-    model = network(1, trunk="motifs", motifs=COUNTS)
+    model = network(1, **BANK)
     codes = sequences(9, 600)
     with torch.inference_mode():
         together = TogetherSubstituted([model])
@@ -140,7 +150,7 @@ def test_as_on_a_gpu_with_the_plain_layers():
     copies = copies_of(codes, 100)
     with plain_layers():
         assert_same([network(1)], codes, copies)
-    bank = network(2, trunk="motifs", motifs=COUNTS).trunk
+    bank = network(2, **BANK).trunk
     with torch.inference_mode():
         by_tables = SubstitutedMotifs(bank)
         by_convolution = SubstitutedMotifs(bank)

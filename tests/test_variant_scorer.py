@@ -273,6 +273,22 @@ def test_first_of_equal_shifts(made, genome):
     assert score([single(made[0])], genome, table, shifts=(4, 0)).shift.tolist() == [[4]]
 
 
+def test_of_equal_effects_rounding_chooses_no_shift(made, tmp_path):
+    """A head without hidden layers sees the mean of what the variant changes, wherever in the window that is."""
+    genome = write_genome(tmp_path / "long.fa", {"c": random_text(3_000, 1)})
+    table = snvs(genome, "c", list(range(700, 2_200, 50)))
+    torch.manual_seed(0)
+    linear = ChromTransfer(**{**made[0].network.architecture.model_dump(), "head": ()}).eval()
+    linear.trunk.load_state_dict(made[0].network.trunk.state_dict())
+    model, width = single(made[0]._replace(network=linear)), 401  # the trunk sees 202 bp
+    shifts = (10, 0, -10)
+    found = score([model], genome, table, shifts=shifts, width=width)
+    assert (found.shift == 10).all()
+    each = np.stack([sizes(score([model], genome, table, shifts=(shift,), width=width)) for shift in shifts])
+    assert (each.argmax(axis=0) > 0).any()  # which rounding would have chosen
+    np.testing.assert_allclose(each, np.broadcast_to(each[0], each.shape), rtol=0, atol=2e-6)
+
+
 def test_windows_as_they_stand(made, genome):
     codes = genome.extract(["snv"] * 3, [10, 300, 10], WIDTH)
     scorer = Scorer([single(made[0])], genome, Settings(WIDTH, device="cpu"))

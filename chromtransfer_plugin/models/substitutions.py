@@ -64,6 +64,8 @@ def _substituted(network: ChromTransfer) -> SubstitutedTrunk | SubstitutedMotifs
     trunk = network.trunk
     if type(network) is not ChromTransfer or "features" in vars(network):
         return None
+    if {"forward", "positions"} & vars(trunk).keys():  # replaced on this one
+        return None
     if any(parameter.dtype != torch.float32 for parameter in trunk.parameters()):
         return None
     if isinstance(trunk, MotifTrunk):

@@ -134,7 +134,7 @@ def _name_of(folder: Path) -> str:
 
 def check_names(kind: str, names: Sequence[str]) -> None:
     """Raise if what is given by the option ``--KIND`` has a name twice, or one that cannot be used in files."""
-    example = f"--{kind} NAME={'FOLDER' if kind == 'model' else 'FILE'}"
+    example = f"--{kind} NAME={'FILE' if kind == 'set' else 'FOLDER'}"
     for name, count in Counter(names).items():
         if count > 1:
             raise ChromTransferError(

@@ -20,14 +20,15 @@ from chromtransfer_plugin.variants.batches import batches
 from chromtransfer_plugin.variants.cache import Digests, WindowCache
 from chromtransfer_plugin.variants.effects import log_odds
 from chromtransfer_plugin.variants.models import Predictor
-from chromtransfer_plugin.variants.windows import STRANDS, Allele, Strand, allele_windows
+from chromtransfer_plugin.variants.windows import ALLELES, STRANDS, Strand, allele_windows
 
 if TYPE_CHECKING:
     import torch
 
     from chromtransfer_plugin.models.substitutions import TogetherSubstituted
 
-ALLELES: tuple[Allele, ...] = ("ref", "alt")
+# Effects are equal that differ by less, times the log-odds they are differences of if these are larger than 1.
+EQUAL = 1e-5
 
 
 class Settings(NamedTuple):
@@ -128,9 +129,9 @@ class Scorer:
     def score(self, table: pd.DataFrame) -> Scores:
         """Score rows of :attr:`Block.table <chromtransfer_plugin.variants.records.Block>` whose status is 0.
 
-        Of several shifts, the one with the largest absolute difference of log-odds counts, the first of equal ones:
-        for each output its own, but for exclusive classes (softmax) one for all of them, because their logits mean
-        something only together.
+        Of several shifts, the one with the largest absolute difference of log-odds counts, the first of those that are
+        equal but for rounding: for each output its own, but for exclusive classes (softmax) one for all of them, because
+        their logits mean something only together.
         """
         n, width = len(table), self.settings.width
         shifts, strands = self.settings.shifts, self.settings.strands
@@ -233,10 +234,17 @@ class Scorer:
             own = logits[..., start : start + len(predictor.columns)]
             start += len(predictor.columns)
             odds = log_odds(own.reshape(-1, own.shape[-1]), predictor.activation).reshape(own.shape)
-            size = np.abs(odds[:, 1] - odds[:, 0])
+            size, margin = (
+                np.abs(odds[:, 1] - odds[:, 0]),
+                EQUAL * np.maximum(1, np.abs(odds).max(axis=(0, 1))),
+            )
             if predictor.activation == "softmax":
-                size = np.broadcast_to(size.max(axis=-1, keepdims=True), size.shape)
-            best.append(size.argmax(axis=0))
+                size, margin = (
+                    np.broadcast_to(values.max(axis=-1, keepdims=True), values.shape)
+                    for values in (size, margin)
+                )
+            # A window that is moved a little often has the same effect; rounding must not choose between them.
+            best.append((size >= size.max(axis=0) - margin).argmax(axis=0))
         number = np.concatenate(best, axis=1)
         ref, alt = np.take_along_axis(logits, number[None, None], axis=0)[0]
         return Scores(ref, alt, np.asarray(self.settings.shifts, dtype=np.int64)[number])
