@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -120,6 +121,22 @@ def test_kipoi_test_passes_for_a_model_of_the_zoo_from_elsewhere(home, tmp_path)
     done = run_kipoi(home, "test", ZOO / "ChromTransfer-veff" / "HEPG2", "--source=dir", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "All predictions match" in done.stdout
+
+
+@pytest.mark.parametrize("contig", [None, "1", "chr1"], ids=["random", "1", "chr1"])
+def test_kipoiseq_finds_the_example_windows_of_a_group(folder, tmp_path, contig):
+    """It puts chr before the contigs of the intervals, not before those of the genome."""
+    import kipoi
+
+    genome = None
+    if contig:
+        genome = tmp_path / "genome.fa"
+        genome.write_text(f">{contig}\n{'GATTACA' * 300}\n")
+    add_to_group(folder / "a", "own", tmp_path / "zoo", "G", genome=genome)
+    with h5py.File(tmp_path / "zoo" / "G" / "own" / "expect.h5") as file:
+        expected = file["preds"][:]
+    found = kipoi.get_model(str(tmp_path / "zoo" / "G-veff" / "own"), source="dir").pipeline.predict_example()
+    np.testing.assert_allclose(found, expected, **NEAR)
 
 
 # --- kipoiseq's dataloader and what kipoi-veff2 does with it ---------------------------------------------

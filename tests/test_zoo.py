@@ -225,7 +225,7 @@ def test_each_damage_fails_the_check_that_is_for_it(source):
     }
     for name, (values, remark) in wanted.items():
         found, remarks = outcome[f"{GROUP}/{name}"]
-        assert list(found.values()) == [*values, "-"], name
+        assert list(found.values()) == [*values, "-", "-"], name
         assert [remark is not None and remark in text for text in remarks] == [True] * (remark is not None)
 
 
@@ -242,15 +242,31 @@ def test_kipoi_test_is_run_and_its_failure_reported(source, monkeypatch, capsys)
     tests = {test.name: test for test in check_models(["pretrained", "K562"], source)}
     assert tests[f"{GROUP}/K562"].outcome == dict.fromkeys(tests[f"{GROUP}/K562"].outcome, "ok")
     failed = tests[f"{GROUP}/pretrained"]
-    assert list(failed.outcome.values()) == ["ok", "ok", "ok", "ok", "FAILED"]
+    assert list(failed.outcome.values()) == ["ok", "ok", "ok", "ok", "FAILED", "ok"]
     assert not failed.passed
     assert "`kipoi test" in failed.remarks[0]
+
+
+def test_the_variant_effect_side_is_tested_too(source, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    side = source / f"{GROUP}-veff"
+    template = (side / "model-template.yaml").read_text()
+    (side / "model-template.yaml").write_text(template.replace("SeqIntervalDl", "NoSuchDl"))
+    failed = check_models(["K562"], source)[0]
+    assert list(failed.outcome.values()) == ["ok", "ok", "ok", "ok", "ok", "FAILED"]
+    assert f"`kipoi test {side / 'K562'}` failed" in failed.remarks[0]
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # without kipoiseq
+    assert check_models(["K562"], source)[0].outcome["veff"] == "-"
+    (side / "models.tsv").unlink()  # a source of an older version has none
+    unlisted = check_models(["K562"], source, with_kipoi=False)[0]
+    assert unlisted.outcome["listed"] == "FAILED"
+    assert f"{side / 'models.tsv'}: does not have K562" in unlisted.remarks[0]
 
 
 def test_without_kipoi_our_own_checks_remain(source, monkeypatch, tmp_path):
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
     test = check_models(["K562"], source)[0]
-    assert list(test.outcome.values()) == ["ok", "ok", "ok", "ok", "-"]
+    assert list(test.outcome.values()) == ["ok", "ok", "ok", "ok", "-", "-"]
     assert test.remarks == ["`kipoi` is not installed: `kipoi test` was not run."]
 
 

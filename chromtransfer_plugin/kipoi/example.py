@@ -36,7 +36,8 @@ def write_example(
 ) -> NDArray[np.uint8]:
     """Write ``genome.fa``, one contig for each window, and ``intervals.bed`` to ``folder``.
 
-    The first third of each contig is lower-case and the first window has a run of N, whatever the source.
+    The first third of each contig is lower-case and the first window has a run of N, whatever the source. All names
+    begin with ``chr``, which kipoiseq puts before those that do not, in the intervals only.
 
     Returns
     -------
@@ -45,6 +46,7 @@ def write_example(
     """
     length = window + 2 * FLANK
     names, codes = _contigs(length, genome, intervals, np.random.default_rng(seed))
+    names = [name if name.startswith("chr") else f"chr_{name}" for name in names]
     lower = length // 3
     codes[0, lower - N_RUN // 2 :][:N_RUN] = 4  # some of it lower-case
     half = max(1, min(_INTERVAL, window) // 2)

@@ -71,14 +71,14 @@ def write_report(
 
 def render(data: Mapping[str, Any]) -> str:
     """Put data (see :func:`~chromtransfer_plugin.report.data.page_data`) into the page."""
-    style = _part("page.css")
-    script = '"use strict";\n' + "\n".join(_part(name) for name in _SCRIPTS)
-    return Template(_part("page.html")).substitute(
+    style = page_part("page.css")
+    script = '"use strict";\n' + "\n".join(page_part(name) for name in _SCRIPTS)
+    return Template(page_part("page.html")).substitute(
         title=html.escape(data["title"]),
         style=style,
-        style_hash=_hash(style),
+        style_hash=policy_hash(style),
         script=script,
-        script_hash=_hash(script),
+        script_hash=policy_hash(script),
         data=embedded_json(data),
     )
 
@@ -89,10 +89,11 @@ def embedded_json(data: Mapping[str, Any]) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _part(name: str) -> str:
+def page_part(name: str) -> str:
+    """Read a file of this package that becomes part of a page: markup, style or script."""
     return package_files("chromtransfer_plugin.report").joinpath(name).read_text(encoding="utf-8").strip()
 
 
-def _hash(text: str) -> str:
+def policy_hash(text: str) -> str:
     """How a content security policy names the one style and the one script it allows."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

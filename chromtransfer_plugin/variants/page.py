@@ -12,7 +12,7 @@ import pandas as pd
 
 from chromtransfer_plugin.plots.names import short_names, signed
 from chromtransfer_plugin.plots.variant import p_text
-from chromtransfer_plugin.report.page import _hash, _part
+from chromtransfer_plugin.report.page import page_part, policy_hash
 
 _TITLE = "Variants, ranked by effect"
 _MOST_NAMES = 4  # motifs in a row of the table
@@ -73,16 +73,16 @@ def render_page(explained: Sequence[Explained], facts: Mapping[str, Any]) -> str
     str
         HTML. Nothing in a name can become markup.
     """
-    style = f"{_part('page.css')}\n{_part('variants.css')}"
-    script = '"use strict";\n' + _part("variants.js")
+    style = f"{page_part('page.css')}\n{page_part('variants.css')}"
+    script = '"use strict";\n' + page_part("variants.js")
     content = _table(explained) + "".join(map(_section, explained))
-    return Template(_part("variants.html")).substitute(
+    return Template(page_part("variants.html")).substitute(
         title=_TITLE,
         summary=_summary(explained, facts),
         style=style,
-        style_hash=_hash(style),
+        style_hash=policy_hash(style),
         script=script,
-        script_hash=_hash(script),
+        script_hash=policy_hash(script),
         content=content if explained else "<p>There is no variant to show: none was scored.</p>",
         how=_how(facts),
     )

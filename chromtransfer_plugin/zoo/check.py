@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -13,12 +14,12 @@ from chromtransfer_plugin.checkpoint import LoadedModel, load_model
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.kipoi.description import EXPECTATION
 from chromtransfer_plugin.kipoi.example import check_expectation
-from chromtransfer_plugin.kipoi.group import TABLE, check_group_names, listed
+from chromtransfer_plugin.kipoi.group import TABLE, VARIANT_EFFECTS, check_group_names, listed
 from chromtransfer_plugin.zoo.card import printable
 from chromtransfer_plugin.zoo.listing import aligned
 from chromtransfer_plugin.zoo.source import ZooEntry, existing_source, get_entry, search_path, verify
 
-CHECKS = ("files", "loads", "predicts", "listed", "kipoi")
+CHECKS = ("files", "loads", "predicts", "listed", "kipoi", "veff")
 
 
 class ModelTest(NamedTuple):
@@ -31,7 +32,8 @@ class ModelTest(NamedTuple):
     outcome : dict of str to str
         For each of :data:`CHECKS` ``ok``, ``FAILED``, or ``-`` where it was not reached or not asked for: the files are
         complete and the weights fit their SHA-256; the network can be built and loaded; it gives the expected
-        probabilities to 1e-5; its group's table has it; ``kipoi test`` passes.
+        probabilities to 1e-5; the tables of its group have it; ``kipoi test`` passes, and does so for its
+        variant-effect side, which a model outside any group does not have.
     remarks : list of str
         What failed, and why something was left out.
     """
@@ -58,7 +60,8 @@ def check_models(
     source : path, optional
         As :func:`~chromtransfer_plugin.zoo.source.get_entry`.
     with_kipoi : bool
-        Run ``kipoi test`` too, if Kipoi is installed. It takes some seconds for each model.
+        Run ``kipoi test`` too, if Kipoi is installed, and for the variant-effect side if kipoiseq is. Either takes
+        some seconds for each model.
 
     Raises
     ------
@@ -93,9 +96,10 @@ def check_entry(entry: ZooEntry, *, with_kipoi: bool = True) -> ModelTest:
         remarks.append(str(error))
     if with_kipoi and outcome["listed"] == "ok":
         if Path(sys.executable).with_name("kipoi").exists():
-            said = _kipoi_test(entry)
-            outcome["kipoi"] = "FAILED" if said else "ok"
-            remarks += [said] if said else []
+            for check, folder in _kipoi_folders(entry):
+                said = _kipoi_test(folder)
+                outcome[check] = "FAILED" if said else "ok"
+                remarks += [said] if said else []
         else:
             remarks.append("`kipoi` is not installed: `kipoi test` was not run.")
     return ModelTest(entry.name, outcome, remarks)
@@ -111,26 +115,39 @@ def _listed(entry: ZooEntry) -> None:
     if not entry.group:
         return
     check_group_names(entry.folder.name, entry.group)
-    if entry.folder.name not in listed(entry.folder.parent):
-        raise ChromTransferError(
-            f"{entry.folder.parent / TABLE}: does not have {entry.folder.name}, so Kipoi cannot find it. Write it "
-            f"again: chromtransfer zoo card {entry.folder} --rebuild"
-        )
+    for group in (entry.folder.parent, _variant_effects(entry).parent):
+        if entry.folder.name not in listed(group):
+            raise ChromTransferError(
+                f"{group / TABLE}: does not have {entry.folder.name}, so Kipoi cannot find it. Write it "
+                f"again: chromtransfer zoo card {entry.folder} --rebuild"
+            )
 
 
-def _kipoi_test(entry: ZooEntry) -> str:
+def _variant_effects(entry: ZooEntry) -> Path:
+    """By which folder, that need not exist, Kipoi knows the variant-effect side of a model of a group."""
+    group = entry.folder.parent
+    return group.with_name(f"{group.name}{VARIANT_EFFECTS}") / entry.folder.name
+
+
+def _kipoi_folders(entry: ZooEntry) -> list[tuple[str, Path]]:
+    """Give the checks that ``kipoi test`` makes, and of which folder."""
+    found = [("kipoi", entry.folder)]
+    if entry.group and importlib.util.find_spec("kipoiseq"):
+        found.append(("veff", _variant_effects(entry)))
+    return found
+
+
+def _kipoi_test(folder: Path) -> str:
     """Run the official executable; return what went wrong."""
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "kipoi.log"
+    with tempfile.TemporaryDirectory() as temporary:
+        log = Path(temporary) / "kipoi.log"
         try:
             # From another folder, as a user would: every path must be found from anywhere.
-            commands.run(
-                "kipoi", "test", str(entry.folder.resolve()), "--source=dir", cwd=Path(folder), log=log
-            )
+            commands.run("kipoi", "test", str(folder.resolve()), "--source=dir", cwd=Path(temporary), log=log)
         except ChromTransferError:
             lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
             said = next((line for line in reversed(lines) if "ERROR" in line), lines[-1] if lines else "")
-            return f"`kipoi test {entry.folder}` failed{': ' + said if said else '; its message is above'}"
+            return f"`kipoi test {folder}` failed{': ' + said if said else '; its message is above'}"
     return ""
 
 
