@@ -19,6 +19,7 @@ _EXPORTS = {
     "load_model": "checkpoint",
     "save_model": "checkpoint",
     "predict_file": "prediction",
+    "score_variants": "variants",
     "predict_logits": "predict",
     "probabilities": "predict",
     "gradient_x_input": "attribution",

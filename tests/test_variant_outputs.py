@@ -15,6 +15,7 @@ import pytest
 from test_variant_run import score
 from variant_cases import HEADER, OTHER, Case, read_tsv, world, write_cases  # noqa: F401 - world is a fixture
 
+from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.variants import sorting
 from chromtransfer_plugin.variants.info import DIGITS, make_header, number_texts, with_info
 from chromtransfer_plugin.variants.look import Look
@@ -197,10 +198,14 @@ def test_contigs_are_declared():
 def test_only_our_lines_of_an_earlier_run_go():
     ours = '##INFO=<ID=CT_b_P,Number=A,Type=Float,Description="x",Source="chromtransfer",Version="0">'
     other = '##INFO=<ID=CT_SCAN,Number=1,Type=Float,Description="x">'
-    header = made_header([ours, other, "##chromtransferStrand=forward"])
+    look_like_ours = [
+        '##INFO=<ID=DP,Number=1,Type=Integer,Description="x",Source="chromtransfer">',
+        "##chromtransfers=2",
+    ]
+    header = made_header([ours, other, *look_like_ours, "##chromtransferStrand=forward"])
     assert header.replaced == {"CT_b_P", "CT_STATUS", "CT_FLAGS"}
     assert ours not in header.lines
-    assert other in header.lines
+    assert {other, *look_like_ours} <= set(header.lines)
     assert [line for line in header.lines if "Strand" in line] == ["##chromtransferStrand=both"]
     assert header.lines[-1] == "#CHROM"
 
@@ -262,9 +267,6 @@ def test_what_counts_as_sorted():
     assert not look(("b", 2), ("b", 1)).is_sorted
     assert not look(("b", 1), ("b", 2), ("b", 1)).is_sorted
     assert not look(("b", 1), ("a", 2), ("b", 3)).is_sorted
-    assert look(("b", 1), ("a", 2 << 28)).index_suffix({"a": 5}) == ".csi"
-    assert look(("b", 1), ("a", 7)).index_suffix({"a": 5, "z": 1 << 30}) == ".tbi"
-    assert look(("b", 1), ("a", 7)).index_suffix({"a": 1 << 30}) == ".csi"
 
 
 def block_of(places):
@@ -287,6 +289,33 @@ def test_positions_that_only_a_csi_can_hold(world, tmp_path):  # noqa: F811
     assert not out.with_name("o.vcf.gz.tbi").exists()  # of the earlier file
     with pysam.VariantFile(str(out)) as found:
         assert [record.pos for record in found.fetch("chrUn", 599_000_000)] == [600_000_000]
+
+
+@pytest.mark.parametrize("info", ["END=600000000", "SVLEN=-600000000"])
+def test_ends_that_only_a_csi_can_hold(world, tmp_path, info, capfd):  # noqa: F811
+    case = Case("chr1", 3000, world.text["chr1"][2999], "<DEL>", ("symbolic",), info)
+    vcf = write_cases(tmp_path / "a.vcf", [world.cases[1], case])
+    out = tmp_path / "o.vcf.gz"
+    assert score(world, out, vcf=vcf).files[:2] == [out, tmp_path / "o.vcf.gz.csi"]
+    assert capfd.readouterr().err == ""
+    with pysam.VariantFile(str(out)) as found:
+        assert [record.pos for record in found.fetch("chr1", 2990, 3010)] == [3000]
+
+
+def test_ends_that_no_index_can_hold_are_an_error_that_names_the_file(world, tmp_path, capfd):  # noqa: F811
+    vcf = write_cases(tmp_path / "a.vcf", [world.cases[1]._replace(info=f"END={10**13}")])
+    with pytest.raises(
+        ChromTransferError, match=rf"^{tmp_path}/o\.vcf\.gz: cannot be indexed \(a position, END"
+    ):
+        score(world, tmp_path / "o.vcf.gz", vcf=vcf)
+    assert [path.name for path in tmp_path.glob("*") if path.name != "a.vcf"] == [".o.vcf.gz.partial"]
+    assert capfd.readouterr().err == ""
+
+
+def test_htslib_is_silent_about_odd_positions(world, tmp_path, capfd):  # noqa: F811
+    cases = [Case("chr1", 0, "A", "C", ("position",)), world.cases[1]._replace(info="END=3")]
+    score(world, tmp_path / "o.vcf.gz", vcf=write_cases(tmp_path / "a.vcf", cases))
+    assert capfd.readouterr().err == ""
 
 
 def test_an_output_that_fails_leaves_the_old_ones(world, tmp_path, monkeypatch):  # noqa: F811

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -26,7 +24,6 @@ from variant_cases import (  # noqa: F401 - world is a fixture
 )
 
 from chromtransfer_plugin.checkpoint import sha256
-from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.variants import run
 from chromtransfer_plugin.variants.run import score_variants
@@ -296,6 +293,28 @@ def test_a_file_without_anything_to_score_gives_its_outputs_and_a_warning(world,
     assert len(pd.read_parquet(outs[1])) == 2
 
 
+def snv_lines(world, chrom="chr1"):  # noqa: F811
+    text = world.text["chr1"]
+    return [Case(chrom, pos, text[pos - 1], OTHER[text[pos - 1]], ("scored",)) for pos in (700, 900)]
+
+
+def test_lines_without_any_record(world, tmp_path, monkeypatch):  # noqa: F811
+    """Blocks in which nothing is a record, first, last or all."""
+    monkeypatch.setattr(run, "BLOCK_RECORDS", 2)
+    bad, good = ["bad", "worse"], [case.line for case in snv_lines(world)]
+    for n, lines in enumerate((bad, bad + good, good + bad)):
+        vcf = tmp_path / f"{n}.vcf"
+        vcf.write_text("".join(f"{line}\n" for line in [*HEADER, *lines]))
+        outs = [tmp_path / f"{n}.o{suffix}" for suffix in (".vcf.gz", ".tsv", ".parquet")]
+        counts = score(world, outs, vcf=vcf).counts
+        assert counts == ({"scored": 2} if n else {}) | {"rejected": 2}
+        assert len(read_tsv(outs[1])) == (2 if n else 0)
+        listed = read_tsv(tmp_path / f"{n}.o.vcf.gz.dropped.tsv")
+        assert [row["variant"] for row in listed] == bad
+        with pysam.VariantFile(str(outs[0])) as found:
+            assert len(list(found)) == len(lines) - 2
+
+
 def test_a_header_alone_gives_empty_outputs(world, tmp_path):  # noqa: F811
     outs = [tmp_path / name for name in ("o.vcf.gz", "o.tsv", "o.parquet")]
     result = score(world, outs, vcf=write_cases(tmp_path / "a.vcf", []), top=5)
@@ -306,92 +325,3 @@ def test_a_header_alone_gives_empty_outputs(world, tmp_path):  # noqa: F811
     assert read_tsv(outs[1]) == []
     assert outs[1].read_text().startswith("chrom\tpos\tid\t")
     assert list(pd.read_parquet(outs[2])) == outs[1].read_text().strip().split("\t")
-
-
-# --- refusals ------------------------------------------------------------------------------------------------
-
-
-def snv_lines(world, chrom="chr1"):  # noqa: F811
-    text = world.text["chr1"]
-    return [Case(chrom, pos, text[pos - 1], OTHER[text[pos - 1]], ("scored",)) for pos in (700, 900)]
-
-
-def refused(world, tmp_path, match, out="o.tsv", **options):  # noqa: F811
-    before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(ChromTransferError, match=match):
-        score(world, tmp_path / out if isinstance(out, str) else out, **options)
-    assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_contigs_with_other_names_are_refused(world, tmp_path):  # noqa: F811
-    vcf = write_cases(tmp_path / "a.vcf", snv_lines(world, "1"), header=[HEADER[0], HEADER[-1]])
-    refused(
-        world, tmp_path, "none of its contigs is in the genome .* says `1`, the genome says `chr1`", vcf=vcf
-    )
-
-
-def test_another_assembly_is_refused(world, tmp_path):  # noqa: F811
-    cases = [case._replace(ref=OTHER[case.ref], alt=case.ref) for case in snv_lines(world)]
-    vcf = write_cases(tmp_path / "a.vcf", cases)
-    refused(world, tmp_path, "REF is not what the genome .* in all 2 alleles", vcf=vcf)
-    # Unless that is what is expected.
-    assert score(world, tmp_path / "o.tsv", vcf=vcf, swap=True).counts == {"scored": 2}
-    assert {row["flags"] for row in read_tsv(tmp_path / "o.tsv")} == {"swapped"}
-
-
-@pytest.mark.parametrize(
-    ("options", "match"),
-    [
-        ({"out": "o.txt"}, r"the name does not tell a format. End it in .vcf, .vcf.gz, .tsv, .tsv.gz, .parquet"),
-        ({"out": []}, "no output given"),
-        ({"out": "no/o.tsv"}, "does not exist"),
-        ({"null": "genom"}, "null is 'genom', expected one of genome, shuffled, none, or a VCF"),
-        ({"null_regions": "x.bed"}, "null-regions say where"),
-        ({"strand": "plus"}, "strand is 'plus', expected one of both, forward"),
-        ({"edges": "keep"}, "edges is 'keep'"),
-        ({"shifts": [300]}, "shift is 300, expected whole bp of less than half the window, 300"),
-        ({"shifts": [1.5]}, "shift is 1.5"),
-        ({"batch_size": 0}, "batch_size is 0, expected a whole number of at least 1"),
-        ({"null_size": 0}, "null_size is 0"),
-        ({"width": 0}, "width is 0"),
-        ({"top": -1}, "top is -1"),
-        ({"figures": "f"}, "top is 0"),
-        ({"models": ()}, "no model given"),
-        ({"device": "gpu"}, "device 'gpu'"),
-    ],
-)  # fmt: skip
-def test_arguments_without_a_meaning_are_refused(world, tmp_path, options, match):  # noqa: F811
-    refused(world, tmp_path, match, **options)
-
-
-def test_outputs_are_no_inputs_and_differ(world, tmp_path):  # noqa: F811
-    vcf = write_cases(tmp_path / "a.vcf", snv_lines(world))
-    refused(world, tmp_path, "is an input of this run", out="a.vcf", vcf=vcf)
-    same = [tmp_path / "o.tsv", tmp_path / "o.tsv"]
-    refused(world, tmp_path, "would be written twice", out=same, vcf=vcf)
-    refused(world, tmp_path, "is an output and the cache", vcf=vcf, cache=tmp_path / "o.tsv")
-
-
-def test_columns_that_a_vcf_cannot_tell_apart_are_refused(world, tmp_path):  # noqa: F811
-    names = [f"{name}={world.folder / 'one'}" for name in ("a-b", "a b")]
-    refused(world, tmp_path, "'a-b' and 'a b' are both called CT_a_b in a VCF", out="o.vcf", models=names)
-    assert score(world, tmp_path / "o.tsv", models=names).columns == ["a-b", "a b"]
-
-
-def test_a_pipe_is_refused(world, tmp_path):  # noqa: F811
-    os.mkfifo(tmp_path / "pipe")
-    refused(world, tmp_path, "is no regular file", vcf=tmp_path / "pipe")
-
-
-def test_an_input_that_changes_meanwhile_is_refused(world, tmp_path, monkeypatch):  # noqa: F811
-    vcf = write_cases(tmp_path / "a.vcf", snv_lines(world))
-    original = run._Run._numbers
-
-    def change(self, table):
-        write_cases(Path(vcf), snv_lines(world)[:1])
-        return original(self, table)
-
-    monkeypatch.setattr(run._Run, "_numbers", change)
-    with pytest.raises(ChromTransferError, match="changed while it was read"):
-        score(world, tmp_path / "o.vcf.gz", vcf=vcf)
-    assert not (tmp_path / "o.vcf.gz").exists()

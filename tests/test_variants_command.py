@@ -21,6 +21,7 @@ from chromtransfer_plugin.cli.variants import variants
 from chromtransfer_plugin.constants import SEED
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.variants import run
+from chromtransfer_plugin.variants.null import make_null
 from chromtransfer_plugin.variants.run import score_variants
 
 
@@ -55,9 +56,16 @@ def test_the_command_writes_what_it_says(world, tmp_path):  # noqa: F811
     assert "##chromtransferShifts=0,-50,50" in gzip.decompress(out.read_bytes()).decode()
 
 
-def test_quiet_says_nothing(world, tmp_path):  # noqa: F811
-    result = command(world, tmp_path / "o.tsv", "--null", "none", "--quiet")
+def test_quiet_says_nothing(world, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("CHROMTRANSFER_CACHE", str(tmp_path / "cache"))  # so that the null is drawn
+    Genome(world.genome)  # says that it is built
+    bars = []
+    monkeypatch.setattr(
+        run, "make_null", lambda *given, **named: bars.append(given[6]) or make_null(*given, **named)
+    )
+    result = command(world, tmp_path / "o.tsv", "--null-size", "20", "--quiet")
     assert (result.exit_code, result.output) == (0, "")
+    assert bars == [False]
 
 
 def test_an_error_is_one_line_and_leaves_nothing(world, tmp_path):  # noqa: F811
@@ -116,11 +124,18 @@ def test_options_have_the_names_and_defaults_of_the_function(monkeypatch, world,
 
 def test_help_explains_every_option_without_torch():
     for option in variants.params:
-        assert getattr(option, "help", "") or option.name in ("vcf", "null_size", "batch_size"), option.name
+        assert getattr(option, "help", "") or option.name == "vcf", option.name
     code = "import sys; from chromtransfer_plugin.cli import main; main(['variants', '--help'], standalone_mode=False); "
     code += "assert not {'torch', 'pandas', 'pysam'} & set(sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert "--null-regions" in shown
+
+
+def test_public_names_can_be_imported_without_torch():
+    code = "import sys, chromtransfer_plugin as c, chromtransfer_plugin.variants as v\n"
+    code += "assert all(getattr(v, name) for name in v.__all__) and not hasattr(v, 'x')\n"
+    code += "assert c.score_variants is v.score_variants and 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_percentiles_come_from_the_null(world, tmp_path, monkeypatch):  # noqa: F811

@@ -20,7 +20,7 @@ _FILE = click.Path(path_type=Path)
     "models",
     multiple=True,
     metavar="[NAME=]MODEL",
-    help="Model folder, folder of models, or name of an installed model; repeat for several.",
+    help="Name of a model that is installed or comes along (HEPG2), a model folder, or a folder of models; repeat.",
 )
 @click.option(
     "--ensemble",
@@ -50,7 +50,8 @@ _FILE = click.Path(path_type=Path)
     type=int,
     multiple=True,
     metavar="BP",
-    help="Score windows moved by BP (may be negative) as well as centred ones, keep the largest effect; repeat.",
+    help="Score windows moved by BP (may be negative) as well as centred ones, keep the largest effect of each output "
+    "(of exclusive classes together); repeat.",
 )
 @click.option(
     "--edges",
@@ -68,11 +69,13 @@ _FILE = click.Path(path_type=Path)
     help="What effects are compared with for percentile and p-value: variants drawn from the genome, in shuffled "
     "sequence, none, or those of a VCF.",
 )
-@click.option("--null-size", type=click.IntRange(min=1), default=1000, show_default=True)
+@click.option("--null-size", type=click.IntRange(min=1), default=1000, show_default=True, help="How many.")
 @click.option("--null-regions", type=_FILE, help="BED in which the null's variants are drawn.")
 @click.option("--cache", type=_FILE, help="File of scored windows that is read and added to.")
 @click.option("--width", type=click.IntRange(min=1), metavar="BP", help="Window [default: the models'].")
-@click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True)
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), default=256, show_default=True, help="Changes speed only."
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--seed", type=click.IntRange(min=0), default=SEED, show_default=True, help="Of the null.")
 @click.option("--figures", type=_FILE, help="Folder for figures and a page on the largest effects.")
@@ -85,9 +88,10 @@ _FILE = click.Path(path_type=Path)
 def variants(vcf: Path, quiet: bool, top: int, figures: Path | None, **options: Any) -> None:
     """Score the variants of a VCF (plain or bgzip) or BCF with one or many models.
 
-    Records come back as they are, with the scores in INFO (fields CT_*), sorted and indexed; tables have a row for each
-    ALT allele. Alleles that cannot be scored say why. A killed run goes on where it stopped when the same command is
-    given again.
+    Scores of an ALT allele are the probabilities that REF and ALT are open, their difference, the change of the
+    log-odds, and its percentile and P-value among variants without a meaning (--null). Records come back as they are,
+    with the scores in INFO (fields CT_*), sorted and indexed; tables have a row for each ALT allele. Alleles that
+    cannot be scored say why. A killed run goes on where it stopped when the same command is given again.
     """
     from chromtransfer_plugin.variants.run import score_variants
 

@@ -20,7 +20,7 @@ PREFIX = "CT_"
 STATUS, FLAGS = f"{PREFIX}STATUS", f"{PREFIX}FLAGS"
 SOURCE = "chromtransfer"  # in our header lines: tells them from those of others
 DIGITS = 6
-_META = f"##{SOURCE}"
+_META = re.compile(rf"##{SOURCE}[A-Z]\w*=")
 _PLAIN = 1e-4, 1e5  # sizes that %g writes without an exponent, also when rounded
 _ID = re.compile(r"##(INFO|contig)=<(?:.*?,)?ID=([^,>]+)")
 
@@ -93,9 +93,10 @@ def make_header(
     for line in given[:-1]:
         found = _ID.match(line)
         kind, name = found.groups() if found else ("", "")
-        if kind == "INFO" and (name in own or f'Source="{SOURCE}"' in line):
+        ours = f'Source="{SOURCE}"' in line and name.startswith(PREFIX)
+        if kind == "INFO" and (name in own or ours):
             replaced.add(name)
-        elif not line.startswith(_META):
+        elif not _META.match(line):
             kept.append(line)
         if kind == "contig":
             contigs.append(name)
@@ -140,11 +141,11 @@ def _info_lines(fields: Sequence[Field], columns: Sequence[str], facts: Mapping[
 
 def _meta_lines(facts: Mapping[str, Any]) -> list[str]:
     """Say how the scores were computed; the same run gives the same lines."""
-    lines = [f"{_META}Version={facts['version']}"]
+    lines = [f"##{SOURCE}Version={facts['version']}"]
     for model in facts["models"]:
         members = [f'"{member["name"]}" sha256:{member["weights_sha256"]}' for member in model["members"]]
         mean = "" if len(members) == 1 else f'"{model["name"]}" is the mean of '
-        lines.append(f"{_META}Model={mean}{', '.join(members)}")
+        lines.append(f"##{SOURCE}Model={mean}{', '.join(members)}")
     texts = {
         "Genome": facts["genome"],
         "Window": facts["window"],
@@ -154,7 +155,7 @@ def _meta_lines(facts: Mapping[str, Any]) -> list[str]:
         "Swap": "yes" if facts["swap"] else "no",
         "Null": _listed(facts["null"]),
     }
-    return lines + [f"{_META}{name}={text}" for name, text in texts.items()]
+    return lines + [f"##{SOURCE}{name}={text}" for name, text in texts.items()]
 
 
 def _listed(facts: Mapping[str, Any] | None) -> str:

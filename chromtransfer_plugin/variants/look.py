@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.variants.records import Block
 from chromtransfer_plugin.variants.statuses import SCORED, STATUSES
 
-_TBI_END = 1 << 29  # last position that a .tbi index can hold
 _MANY_MISMATCHES = 0.02  # of the alleles whose REF could be compared
 
 
@@ -24,8 +22,8 @@ class Look:
     ----------
     counts : dict of str to int
         Alleles by status.
-    contigs : dict of str to int
-        Contigs of the records in the order in which they come, and the last position named on each.
+    contigs : dict of str to None
+        Contigs of the records in the order in which they come.
     is_sorted : bool
         Records of a contig follow each other and their positions never go down.
     n_records, n_rejected : int
@@ -34,7 +32,7 @@ class Look:
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
-        self.contigs: dict[str, int] = {}
+        self.contigs: dict[str, None] = {}
         self.is_sorted = True
         self.n_records = self.n_rejected = 0
         self._last = ("", 0)
@@ -46,20 +44,21 @@ class Look:
         self.n_rejected += len(block.rejected)
         for number, count in enumerate(np.bincount(table["status"], minlength=len(STATUSES))):
             self._counts[STATUSES[number]] += int(count)
+        if not block.lines:
+            return
         first = table[table["allele"] == 0]
         chroms, positions = first["chrom"].to_numpy(dtype=object), first["pos"].to_numpy(dtype=np.int64)
-        ends = positions + first["ref"].str.len().to_numpy(dtype=np.int64)
-        begins = np.flatnonzero(np.r_[True, chroms[1:] != chroms[:-1]][: len(chroms)]).tolist()
+        begins = np.flatnonzero(np.r_[True, chroms[1:] != chroms[:-1]]).tolist()
         for begin, end in zip(begins, [*begins[1:], len(chroms)], strict=True):
-            self._add_stretch(str(chroms[begin]), positions[begin:end], int(ends[begin:end].max()))
+            self._add_stretch(str(chroms[begin]), positions[begin:end])
 
-    def _add_stretch(self, chrom: str, positions: np.ndarray, end: int) -> None:
+    def _add_stretch(self, chrom: str, positions: np.ndarray) -> None:
         """Look at records that follow each other on one contig."""
         last_chrom, last = self._last
         goes_on = chrom == last_chrom and positions[0] >= last
         starts = chrom not in self.contigs
         self.is_sorted &= (goes_on or starts) and bool((np.diff(positions) >= 0).all())
-        self.contigs[chrom] = max(end, self.contigs.get(chrom, 0))
+        self.contigs[chrom] = None
         self._last = (chrom, int(positions[-1]))
 
     @property
@@ -80,11 +79,6 @@ class Look:
     @property
     def _n_compared(self) -> int:
         return sum(self._counts[status] for status in (SCORED, "mismatch", "edge"))
-
-    def index_suffix(self, genome: Mapping[str, int]) -> str:
-        """Tell which index can hold all positions."""
-        ends = (max(end, genome.get(chrom, 0)) for chrom, end in self.contigs.items())
-        return ".csi" if max(ends, default=0) > _TBI_END else ".tbi"
 
     def check(self, path: Path, genome: Genome) -> None:
         """Raise if file and genome have nothing to do with each other."""

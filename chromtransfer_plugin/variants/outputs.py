@@ -14,10 +14,12 @@ from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.files import atomic_path, open_output
 from chromtransfer_plugin.prediction.outputs import lines_of
 from chromtransfer_plugin.prediction.plan import beside
-from chromtransfer_plugin.variants.info import Field, Header, info_texts, with_info
-from chromtransfer_plugin.variants.plan import INDEXES, is_bgzip
+from chromtransfer_plugin.variants.info import Field, Header, info_texts, make_header, with_info
+from chromtransfer_plugin.variants.look import Look
+from chromtransfer_plugin.variants.plan import INDEXES, Plan, format_of, is_bgzip
 from chromtransfer_plugin.variants.sorting import LineSorter
 from chromtransfer_plugin.variants.table import COLUMNS, TEXTS, Measure, Results
+from chromtransfer_plugin.variants.vcf_text import quiet_htslib
 
 
 class Writer(Protocol):
@@ -103,7 +105,6 @@ class VcfWriter:
     fields : sequence of Field
     sort_in : Path or None
         Folder for sorting, None if the input is sorted.
-    index : {".tbi", ".csi"}
     """
 
     def __init__(
@@ -113,23 +114,20 @@ class VcfWriter:
         header: Header,
         fields: Sequence[Field],
         sort_in: Path | None,
-        index: str,
     ) -> None:
         self.paths = [out]
+        self._stack = stack
         self._header, self._fields = header, fields
         self._sorter = None if sort_in is None else LineSorter(sort_in)
         self._ranks = {name: number for number, name in enumerate(header.contigs)}
         self._out: IO[bytes]
-        self._temporary = self._index = None
+        self._temporary: Path | None = None
         if is_bgzip(out):
             import pysam
 
             self._temporary = stack.enter_context(atomic_path(out))
-            index_path = beside(out, index)
-            self._index = stack.enter_context(atomic_path(index_path))
             self._out = pysam.BGZFile(str(self._temporary), "wb")
             stack.callback(self._give_up)  # without effect after finish
-            self.paths.append(index_path)
         else:
             self._out = open_output(stack, out)
         self._put("\n".join(header.lines) + "\n")
@@ -152,10 +150,24 @@ class VcfWriter:
         if self._sorter is not None:
             for line in self._sorter.lines():
                 self._put(f"{line}\n")
-        if self._temporary is not None and self._index is not None:
+        if self._temporary is not None:
             with self._writing():
                 self._out.close()
-            _make_index(self._temporary, self._index, self.paths[1].suffix)
+            self.paths.append(self._index(self._temporary))
+
+    def _index(self, written: Path) -> Path:
+        """Write an index: .csi if .tbi cannot hold the positions, among them those of END and SVLEN."""
+        out = self.paths[0]
+        for suffix in INDEXES:
+            path = beside(out, suffix)
+            try:
+                with contextlib.ExitStack() as opened:
+                    _make_index(written, opened.enter_context(atomic_path(path)), suffix)
+                    self._stack.push(opened.pop_all())  # appears together with the VCF
+                return path
+            except OSError as error:
+                reason = error.strerror or "a position, END or SVLEN is beyond what an index can hold"
+        raise ChromTransferError(f"{out}: cannot be indexed ({reason}). Write .vcf instead of .vcf.gz.")
 
     def _put(self, text: str) -> None:
         with self._writing():
@@ -179,12 +191,51 @@ class VcfWriter:
 def _make_index(path: Path, index: Path, kind: str) -> None:
     import pysam
 
-    try:
+    with quiet_htslib():  # it warns of POS 0
         pysam.tabix_index(str(path), force=True, preset="vcf", index=str(index), csi=kind == ".csi")
-    except OSError as error:
-        raise ChromTransferError(
-            f"{path}: cannot be indexed ({error}). Write .vcf instead of .vcf.gz."
-        ) from error
+
+
+def open_writers(
+    stack: contextlib.ExitStack,
+    plan: Plan,
+    look: Look,
+    header: Sequence[str],
+    fields: Sequence[Field],
+    measures: Sequence[Measure],
+    facts: dict[str, Any],
+    scratch: Path,
+) -> list[Writer]:
+    """Open all outputs of a run.
+
+    Parameters
+    ----------
+    stack : ExitStack
+    plan : Plan
+    look : Look
+        At the whole input.
+    header : sequence of str
+        Of the input.
+    fields : sequence of Field
+        Of the VCFs.
+    measures : sequence of Measure
+    facts : dict
+        Of :func:`~chromtransfer_plugin.variants.plan.facts_of`.
+    scratch : Path
+        Folder in which is sorted what is not.
+    """
+    writers: list[Writer] = []
+    for number, out in enumerate(plan.request.outs):
+        format = format_of(out)
+        if format == "tsv":
+            writers.append(TsvWriter(stack, out, plan.columns, measures))
+        elif format == "parquet":
+            writers.append(ParquetWriter(stack, out, plan.columns, measures, facts))
+        else:
+            contigs = plan.genome.contigs
+            whole = make_header(header, list(look.contigs), contigs, fields, plan.columns, facts)
+            folder = None if look.is_sorted else scratch / f"sort{number}"
+            writers.append(VcfWriter(stack, out, whole, fields, folder))
+    return writers
 
 
 def remove_other_indexes(out: Path, kept: Sequence[Path]) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.files import check_result_folder
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.prediction import plan as plans
 from chromtransfer_plugin.prediction.dropped import SUFFIX as DROPPED
@@ -24,6 +23,7 @@ StrandChoice = Literal["both", "forward"]
 NO_NULL = "none"
 RECORD = ".run.json"
 INDEXES = (".tbi", ".csi")
+_LARGEST = (1 << 32) - 1
 _FORMATS = {".vcf": "vcf", ".vcf.gz": "vcf", ".tsv": "tsv", ".tsv.gz": "tsv", ".parquet": "parquet"}
 
 
@@ -99,12 +99,18 @@ def check_request(request: Request) -> None:
             )
     for name, least in (("batch_size", 1), ("null_size", 1), ("seed", 0), ("top", 0)):
         value = getattr(request, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ChromTransferError(f"{name} is {value!r}, expected a whole number of at least {least}.")
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _LARGEST:
+            raise ChromTransferError(
+                f"{name} is {value!r}, expected a whole number from {least} to {_LARGEST}."
+            )
     if request.figures is not None and not request.top:
         raise ChromTransferError(f"figures: {request.figures}: top is 0, expected how many alleles to draw.")
     _check_null(request)
     plans.check_width(request.width)
+    if str(request.path) == "-":
+        raise ChromTransferError(
+            "variants: the VCF is read several times. Save standard input to a file first."
+        )
     plans.check_readable_again(request.path)
 
 
@@ -145,10 +151,11 @@ def make_plan(request: Request, predictors: list[Predictor], report: Callable[[s
     inputs += [path for path in (request.null_regions, request.cache) if path is not None]
     inputs += [] if request.null in (*KINDS, NO_NULL) else [Path(request.null).expanduser()]
     plans.check_targets(targets, inputs)
-    if request.cache is not None and request.cache.absolute() in [path.absolute() for path in targets]:
-        raise ChromTransferError(f"{request.cache}: is an output and the cache. Choose different names.")
+    _check_names(targets, request.cache, request.figures)
     if request.figures is not None:
-        _check_figures(request.figures)
+        from chromtransfer_plugin.variants.explain import check_folder
+
+        check_folder(request.figures)
     width = plans.common_window(members) if request.width is None else request.width
     device = plans.announce(members, request.device, report)
     settings = Settings(
@@ -169,12 +176,23 @@ def _targets(request: Request) -> list[Path]:
     return [*request.outs, *indexes, *(plans.beside(request.outs[0], suffix) for suffix in (RECORD, DROPPED))]
 
 
-def _check_figures(folder: Path) -> None:
-    """Refuse a folder that could not be written, before hours of work."""
-    from chromtransfer_plugin.variants import explain
-
-    ours = (explain.RECORD, explain.PAGE, explain.HITS, explain.FIGURES)
-    check_result_folder(folder, explain.RECORD, lambda entry: entry.name in ours)
+def _check_names(targets: Sequence[Path], cache: Path | None, figures: Path | None) -> None:
+    """Raise if a file that is written has several names, or would be replaced by the folder of the figures."""
+    places: set[Path] = set()
+    for path in targets:
+        place = path.resolve()
+        if place in places:
+            raise ChromTransferError(f"{path}: would be written twice. Choose different names.")
+        places.add(place)
+    if cache is not None:
+        if cache.resolve() in places:
+            raise ChromTransferError(f"{cache}: is an output and the cache. Choose different names.")
+        places.add(cache.resolve())
+    if figures is not None and any(place.is_relative_to(figures.resolve()) for place in places):
+        raise ChromTransferError(
+            f"{figures}: an output or the cache lies in the folder of the figures, which is replaced as a whole. Choose "
+            "another folder."
+        )
 
 
 def facts_of(plan: Plan, null: dict[str, Any] | None) -> dict[str, Any]:

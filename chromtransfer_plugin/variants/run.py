@@ -21,17 +21,11 @@ from chromtransfer_plugin.prediction.store import Partial
 from chromtransfer_plugin.variants import plan as variant_plans
 from chromtransfer_plugin.variants.dropped import SUFFIX, Dropped
 from chromtransfer_plugin.variants.effects import effects_of
-from chromtransfer_plugin.variants.info import Header, fields_of, make_header
+from chromtransfer_plugin.variants.info import fields_of
 from chromtransfer_plugin.variants.look import Look
 from chromtransfer_plugin.variants.models import choose_predictors
 from chromtransfer_plugin.variants.null import Null, make_null
-from chromtransfer_plugin.variants.outputs import (
-    ParquetWriter,
-    TsvWriter,
-    VcfWriter,
-    Writer,
-    remove_other_indexes,
-)
+from chromtransfer_plugin.variants.outputs import open_writers, remove_other_indexes
 from chromtransfer_plugin.variants.plan import NO_NULL, RECORD, Plan, Request, StrandChoice, format_of
 from chromtransfer_plugin.variants.records import Block, Edges, VariantSource
 from chromtransfer_plugin.variants.scorer import Scorer, Scores
@@ -111,7 +105,7 @@ def score_variants(
         Mean of the logits of both strands, or the plus strand alone.
     shifts : sequence of int
         bp by which windows are moved as well; the one with the largest absolute log-odds counts, for each column on
-        its own. The centred window is always among them.
+        its own, but for exclusive classes of one model together. The centred window is always among them.
     edges : {"pad", "skip"}
         Fill windows that reach off the contig with unknown bases, or do not score their variants.
     swap : bool
@@ -240,6 +234,7 @@ class _Run:
             self._plan.genome,
             request.seed,
             request.null_regions,
+            self._progress,
         )
 
     def _identity(self) -> dict[str, Any]:
@@ -291,7 +286,16 @@ class _Run:
         from tqdm import tqdm
 
         with contextlib.ExitStack() as stack, partial.reading() as stored:
-            writers = self._writers(stack, partial.folder, look)
+            writers = open_writers(
+                stack,
+                self._plan,
+                look,
+                self._source.header,
+                self._fields,
+                self._measures,
+                self._facts,
+                partial.folder,
+            )
             dropped = Dropped(stack, plans.beside(self._plan.out, SUFFIX))
             with tqdm(
                 total=look.n_records,
@@ -316,30 +320,6 @@ class _Run:
         if not dropped.paths:
             plans.beside(self._plan.out, SUFFIX).unlink(missing_ok=True)  # of an earlier run
         return files, dropped
-
-    def _writers(self, stack: contextlib.ExitStack, scratch: Path, look: Look) -> list[Writer]:
-        plan, columns = self._plan, self._plan.columns
-        header: Header | None = None
-        writers: list[Writer] = []
-        for number, out in enumerate(plan.request.outs):
-            format = format_of(out)
-            if format == "tsv":
-                writers.append(TsvWriter(stack, out, columns, self._measures))
-            elif format == "parquet":
-                writers.append(ParquetWriter(stack, out, columns, self._measures, self._facts))
-            else:
-                header = header or make_header(
-                    self._source.header,
-                    list(look.contigs),
-                    plan.genome.contigs,
-                    self._fields,
-                    columns,
-                    self._facts,
-                )
-                folder = None if look.is_sorted else scratch / f"sort{number}"
-                index = look.index_suffix(plan.genome.contigs)
-                writers.append(VcfWriter(stack, out, header, self._fields, folder, index))
-        return writers
 
     def _results(self, block: Block, stored: NDArray[np.float32], null: Null | None) -> Results:
         ref, alt, shift = np.split(stored, _NUMBERS, axis=1)
