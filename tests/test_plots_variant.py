@@ -131,7 +131,7 @@ def test_sites_are_named_and_do_not_overlap() -> None:
     axis = figure.axes[-1]
     labels = [text.get_text() for text in axis.texts]
     assert labels == [
-        "+ ONE  2e-05 → >0.01", "− $TWO$  2e-05 → >0.01", "~ THREE  2e-05 → >0.01", "− FOUR  2e-05 → >0.01",
+        "+ ONE  2.0e-05 → >0.01", "− $TWO$  2.0e-05 → >0.01", "~ THREE  2.0e-05 → >0.01", "− FOUR  2.0e-05 → >0.01",
     ]  # fmt: skip
     figure.draw_without_rendering()
     drawn = [text.get_window_extent() for text in axis.texts]

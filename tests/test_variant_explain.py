@@ -1,4 +1,4 @@
-"""Attribution around variants and the motifs that they make or break, against constructions from strings."""
+"""Attribution around variants against constructions from strings, and the folder of figures."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from explain_cases import COMPLEMENT, KINDS, WORD, make_text, rows, variant
 from kipoi_cases import make_checkpoint
 
 from chromtransfer_plugin.errors import ChromTransferError
@@ -17,16 +18,12 @@ from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.onehot import decode, encode, one_hot
 from chromtransfer_plugin.variants.effects import effects_of
 from chromtransfer_plugin.variants.explain import explain_variants
-from chromtransfer_plugin.variants.explain_alleles import GAP, AlleleScores, Variant, align, bases_around
+from chromtransfer_plugin.variants.explain_alleles import GAP, AlleleScores, Variant, align
 from chromtransfer_plugin.variants.explain_scores import attribute_alleles
 from chromtransfer_plugin.variants.models import choose_predictors
-from chromtransfer_plugin.variants.motif_changes import find_changes
-from chromtransfer_plugin.variants.placing import place
 from chromtransfer_plugin.variants.scorer import Scorer, Settings
 
-COMPLEMENT = str.maketrans("ACGT", "TGCA")
 REACH = 20
-WORD = "CCATTGTTAC"  # of the motif in the tests; its best word
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +34,7 @@ def models(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def text() -> str:
-    rng = np.random.default_rng(3)
-    made = "".join("".join(rng.choice(list("ACGT"), 500, p=rng.dirichlet(np.ones(4)))) for _ in range(6))
-    return made[:1000] + WORD + made[1000:1300] + "GTCACACACACACACAGT" + made[1300:]
+    return make_text()
 
 
 @pytest.fixture(scope="module")
@@ -58,22 +53,6 @@ def motif_file(tmp_path_factory) -> Path:
         f"letter-probability matrix: alength= 4 w= {len(WORD)} nsites= 20 E= 0\n{rows}\n"
     )
     return path
-
-
-def matrix(word: str = WORD) -> dict[str, np.ndarray]:
-    return {
-        "MA0001.1 FAC": np.array([[0.97 if base == letter else 0.01 for base in "ACGT"] for letter in word])
-    }
-
-
-def rows(genome: Genome, *variants: tuple[int, str, str], swapped: bool = False) -> pd.DataFrame:
-    """Variants given as in a VCF."""
-    made = []
-    for pos, ref, alt in variants:
-        found = place(genome, "chr1", pos, *((alt, ref) if swapped else (ref, alt)))
-        made.append({"chrom": "chr1", "pos": pos, "id": ".", "ref": ref, "alt": alt, "flags": int(swapped)})
-        made[-1] |= {**found._asdict(), "swapped": swapped}
-    return pd.DataFrame(made)
 
 
 def scored(table: pd.DataFrame, predictors, genome: Genome, settings: Settings) -> pd.DataFrame:
@@ -97,20 +76,6 @@ def attribute(row, predictor, genome, method="ism", shift=0, **values):
 
 def changed(text: str, row) -> str:
     return text[: row.start] + row.new + text[row.start + len(row.old) :]
-
-
-KINDS = ["snv", "insertion", "deletion", "repeat"]
-
-
-def variant(text: str, kind: str) -> tuple[int, str, str]:
-    at = 1500  # 0-based
-    other = "ACGT"[("ACGT".index(text[at]) + 1) % 4]
-    return {
-        "snv": (at + 1, text[at], other),
-        "insertion": (at + 1, text[at], text[at] + "GATTACA"),
-        "deletion": (at + 1, text[at : at + 6], text[at]),
-        "repeat": (text.index("GTCACACACACACACAGT") + 3, "CAC", "C"),
-    }[kind]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -247,107 +212,6 @@ def test_alleles_share_an_axis(old, new, upper, lower, swapped) -> None:
         assert columns == np.flatnonzero(has).tolist()
 
 
-def test_boundaries_on_the_genome() -> None:
-    insertion = Variant("chr1", 100, ("", "GGG"), 0)
-    assert [insertion.on_contig(1, at) for at in range(99, 106)] == [99, 100, 100, 100, 100, 101, 102]
-    deletion = Variant("chr1", 100, ("AAA", ""), 0)
-    assert [deletion.on_contig(1, at) for at in (99, 100, 101)] == [99, 103, 104]
-    assert [deletion.on_contig(0, at) for at in (99, 100, 101, 103)] == [99, 100, 101, 103]
-
-
-def changes(genome: Genome, table: pd.DataFrame, word: str = WORD) -> pd.DataFrame:
-    """Changes of one motif; the attribution of every base is 1 in REF and 2 in ALT."""
-    found = [Variant.of(row) for row in table.itertuples()]
-    views = []
-    for one in found:
-        codes = [bases_around(genome, one, own, 30) for own in (0, 1)]
-        views.append(
-            tuple(AlleleScores(one.start - 30, c, np.full(len(c), i + 1.0)) for i, c in enumerate(codes))
-        )
-    return find_changes(found, views, matrix(word))
-
-
-def test_a_site_is_lost_and_gained(text, genome) -> None:
-    at = 1000  # where the word is
-    bits = np.log2((np.array([0.97, 0.01]) + 1e-4) * 4)
-    table = rows(genome, (at + 5, "TG", "GC"))
-    found = changes(genome, table)
-    assert found[["change", "motif_id", "motif_name", "strand"]].values.tolist() == [
-        ["lost", "MA0001.1", "FAC", "+"]
-    ]
-    row = found.iloc[0]
-    assert (row.start, row.end, row.new_bases) == (at, at + len(WORD), 0)
-    assert row.score_ref == pytest.approx(10 * bits[0], abs=0.06)
-    assert row.score_alt == pytest.approx(8 * bits[0] + 2 * bits[1], abs=0.06)
-    assert row.p_ref == pytest.approx(4.0**-10)
-    assert row.p_alt == pytest.approx((1 + 30 + 405) * 4.0**-10)  # words with up to two other bases
-    assert (row.attribution_ref, row.attribution_alt) == (10, 20)
-    turned = changes(genome, rows(genome, (at + 5, "GC", "TG"), swapped=True))
-    assert turned["change"].tolist() == ["gained"]
-    assert (turned.score_alt[0], turned.p_alt[0]) == (row.score_ref, row.p_ref)
-    assert (turned.start[0], turned.end[0]) == (at, at + len(WORD))
-    weaker = changes(genome, rows(genome, (at + 5, "T", "G")))
-    assert weaker["change"].tolist() == ["changed"]
-    assert weaker.p_alt[0] == pytest.approx(31 * 4.0**-10)
-
-
-def test_a_site_on_the_other_strand(text, genome) -> None:
-    word = WORD[::-1].translate(COMPLEMENT)
-    found = changes(genome, rows(genome, (1005, "TG", "GC")), word)
-    assert found[["change", "strand", "start"]].values.tolist() == [["lost", "-", 1000]]
-
-
-@pytest.mark.parametrize(
-    ("ref", "alt", "expected"),
-    [
-        ("", "TTG", []),  # before the site: it moves along
-        ("", WORD + "AAAAA", ["gained"]),  # a second site
-    ],
-)
-def test_insertions_beside_a_site(ref, alt, expected, text, genome) -> None:
-    at = 1000
-    found = changes(genome, rows(genome, (at, text[at - 1], text[at - 1] + alt)))
-    assert found["change"].tolist() == expected
-    if expected:
-        assert found.new_bases.tolist() == [len(WORD)]
-        assert found.start[0] == found.end[0]
-        assert (found.ref_start[0], found.alt_start[0]) == (-1, 1000)
-        assert np.isnan(found.attribution_ref[0])
-        assert found.attribution_alt[0] == 20
-
-
-def test_a_second_copy_is_one_site_more(text, genome) -> None:
-    """The variant slides along the repeat; the copy that was there stays a site."""
-    table = rows(genome, (1010, text[1009], text[1009] + WORD))
-    assert table.slide[0] >= len(WORD)
-    assert changes(genome, table)["change"].tolist() == ["gained"]
-    fewer = rows(genome, (1010, text[1009] + WORD, text[1009]), swapped=True)
-    assert changes(genome, fewer)["change"].tolist() == ["lost"]
-
-
-def test_insertion_within_a_site_breaks_it(text, genome) -> None:
-    found = changes(genome, rows(genome, (1005, text[1004], text[1004] + "GGG")))
-    assert found[["change", "start", "end"]].values.tolist() == [["lost", 1000, 1010]]
-    back = changes(genome, rows(genome, (1005, text[1004] + "GGG", text[1004]), swapped=True))
-    assert back["change"].tolist() == ["gained"]
-
-
-def test_a_shorter_repeat_leaves_a_site_at_its_end(text, genome) -> None:
-    """The word holds part of the repeat, from where on does not matter."""
-    table = rows(genome, variant(text, "repeat"))
-    assert table.old[0] == "CA" or table.old[0] == "AC"
-    assert changes(genome, table, "CACACACAGT").empty  # at the right end
-    assert changes(genome, table, "GTCACACACA").empty  # at the left end
-    whole = changes(genome, table, "GTCACACACACACACAGT").iloc[0]
-    assert whole.p_ref == pytest.approx(4.0**-18)
-    assert whole.score_ref - whole.score_alt > 10
-
-
-def test_the_same_alleles_change_nothing(text, genome) -> None:
-    assert changes(genome, rows(genome, (1005, text[1004], text[1004]))).empty
-    assert find_changes([], [], matrix()).empty
-
-
 def explain(table, predictors, genome, out, motif_file, **options):
     lines: list[str] = []
     values = options.pop("settings", settings())
@@ -381,7 +245,7 @@ def test_folder(text, genome, models, motif_file, tmp_path) -> None:
     assert hits.loc[0, ["rank", "id", "column", "change", "motif_id", "motif_name"]].tolist() == [
         1, "rs5", "two", "lost", "MA0001.1", "FAC<1>",
     ]  # fmt: skip
-    assert (hits["start"][0], hits["end"][0], hits["chrom"][0]) == (1000, 1010, "chr1")
+    assert (hits["start"][0], hits["end"][0], hits["chrom"][0], hits["pos"][0]) == (1000, 1010, "chr1", 1005)
     own = attribute(table.iloc[:1], predictors[1], genome, "gradient-x-input")[0]
     assert hits["attribution_ref"][0] == pytest.approx(own.total(1000, 1010), rel=1e-4)
     record = json.loads(paths[-1].read_text())

@@ -44,7 +44,7 @@ def explained(rank: int, log_odds: float, **values) -> Explained:
     sites = values.pop("sites", [])
     scores = {"p_ref": 0.5, "p_alt": 0.25, "difference": -0.25, "log_odds": log_odds} | values.pop("more", {})
     given = {
-        "rank": rank, "chrom": "chr1", "name": f"chr1:{rank}00 A>G", "id": "", "column": "HEPG2", "scores": scores,
+        "rank": rank, "name": f"chr1:{rank}00 A>G", "id": "", "column": "HEPG2", "scores": scores,
         "flags": "", "figure": f"figures/{rank}.png", "size": (900, 600),
         "changes": pd.DataFrame(sites, columns=list(CHANGE_COLUMNS)),
     }  # fmt: skip
@@ -54,9 +54,21 @@ def explained(rank: int, log_odds: float, **values) -> Explained:
 def some() -> list[Explained]:
     names = ["ONE", "TWO", "ONE", "THREE", "FOUR", "FIVE", "SIX"]
     return [
-        explained(1, -2.5, id="rs1", sites=[site("lost", name, 2e-7, np.nan) for name in names]),
-        explained(2, 2.0, id=HOSTILE, chrom=HOSTILE, name=f"{HOSTILE}:7 A>G", column="K562"),
-        explained(3, 0.5, sites=[site("gained", HOSTILE, np.nan, 3e-5)], flags="swapped|edge"),
+        explained(
+            1,
+            -2.5,
+            id="rs1",
+            more={"p_value": 0.02},
+            sites=[site("lost", name, 2e-7, np.nan) for name in names],
+        ),
+        explained(2, 2.0, id=HOSTILE, name=f"{HOSTILE}:7 A>G", column="K562", more={"p_value": 0.3}),
+        explained(
+            3,
+            0.5,
+            sites=[site("gained", HOSTILE, np.nan, 3e-5)],
+            flags="swapped|edge",
+            more={"p_value": 0.004},
+        ),
     ]
 
 
@@ -99,11 +111,12 @@ def read(page: str) -> Cells:
 def test_table_is_there_without_a_script() -> None:
     rows = read(render_page(some(), FACTS)).rows
     assert rows[0] == [
-        "Rank", "Variant", "ID", "Model", "P(ref)", "P(alt)", "Difference", "Log-odds", "Flags", "Motifs gained",
-        "Motifs lost",
+        "Rank", "Variant", "ID", "Model", "P(ref)", "P(alt)", "Difference", "Log-odds", "p", "Flags",
+        "Motifs gained", "Motifs lost",
     ]  # fmt: skip
     assert rows[1] == [
-        "1", "chr1:100 A>G", "rs1", "HEPG2", "0.5", "0.25", "−0.25", "−2.5", "", "", "ONE, TWO, THREE, FOUR and 2 more",
+        "1", "chr1:100 A>G", "rs1", "HEPG2", "0.5", "0.25", "−0.25", "−2.5", "0.02", "", "",
+        "ONE, TWO, THREE, FOUR and 2 more",
     ]  # fmt: skip
     assert rows[2][:4] == ["2", f"{HOSTILE}:7 A>G", HOSTILE, "K562"]
     assert rows[3][-3:] == ["swapped|edge", HOSTILE, ""]
@@ -196,15 +209,16 @@ def ranks(browser) -> list[str]:
 @needs_browser
 def test_a_click_sorts(opened) -> None:
     heads = opened.find_elements("css selector", "#variants thead button")
-    by_name = {head.text.rstrip(" ▲▼"): head for head in heads}
+    by_name = {head.text.rstrip(" |▲▼"): head for head in heads}
     assert ranks(opened) == ["1", "2", "3"]
-    for name, first, then in (
-        ("Log-odds", ["2", "3", "1"], ["1", "3", "2"]),
+    for name, *orders in (
+        ("Log-odds", ["1", "2", "3"], ["2", "3", "1"], ["1", "3", "2"], ["1", "2", "3"]),  # by size, by value
+        ("p", ["3", "1", "2"], ["2", "1", "3"]),  # what is small matters
         ("Motifs lost", ["1", "2", "3"], ["2", "3", "1"]),
         ("Model", ["1", "3", "2"], ["2", "1", "3"]),
         ("Rank", ["1", "2", "3"], ["3", "2", "1"]),
     ):
-        for wanted in (first, then):
+        for wanted in orders:
             by_name[name].click()
             assert ranks(opened) == wanted, name
     sorted_by = opened.find_element("css selector", "#variants th[aria-sort]")
@@ -241,6 +255,8 @@ def test_a_phone_scrolls_in_one_direction_only(opened) -> None:
     try:
         opened.refresh()
         assert opened.execute_script("return document.documentElement.scrollWidth") == 390
+        caption = "return document.querySelector('#variants caption').getClientRects()[0].height"
+        assert opened.execute_script(caption) < 40  # one line, not a narrow column
         cells = opened.execute_script(
             "return [...document.querySelectorAll('#variants td, #variants th')].map((c) => c.getBoundingClientRect().right)"
         )

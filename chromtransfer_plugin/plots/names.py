@@ -14,7 +14,8 @@ _METHODS = {
     "ism": "mutagenesis, mutant − reference",
 }
 _LONGEST = 100  # characters of a file name
-_MATRIX_ID = re.compile(r"(MA\d+\.\d+)[ _]+(\S.*)")
+# A motif that is named as in JASPAR: its identifier and its name.
+MATRIX_ID = re.compile(r"(MA\d+\.\d+)[ _]+(\S.*)")
 
 
 def score_name(facts: Mapping[str, Any]) -> str:
@@ -45,7 +46,7 @@ def short_names(motifs: Iterable[str]) -> dict[str, str]:
 
     ``MA0114.4 HNF4A`` becomes HNF4A; of two matrices of NR2F1 each is called ``NR2F1 (MA1537.1)``, with its own identifier.
     """
-    parts = {motif: found.groups() for motif in motifs if (found := _MATRIX_ID.fullmatch(motif))}
+    parts = {motif: found.groups() for motif in motifs if (found := MATRIX_ID.fullmatch(motif))}
     count = Counter(name for _, name in parts.values())
     short = {}
     for motif in motifs:

@@ -20,11 +20,8 @@ if TYPE_CHECKING:
 
     from chromtransfer_plugin.variants.explain_alleles import Alignment
 
-LONG, ENDS, BREAK = (
-    40,
-    14,
-    12,
-)  # columns: a longer variant is cut, what is shown of its ends, width of the mark
+# Columns: a longer variant is cut, what is shown of its ends, width of the mark.
+LONG, ENDS, BREAK = 40, 14, 12
 MOST_SITES = 10  # boxes in a figure
 _COLUMN, _LEFT, _RIGHT = 0.125, 0.95, 0.15  # inches
 _TITLE, _LOGO, _LETTERS, _DIFFERENCE, _ROW, _BOTTOM, _GAP = 0.62, 1.15, 0.19, 0.8, 0.19, 0.68, 0.08
@@ -232,7 +229,7 @@ def p_text(p_value: float, start: int) -> str:
     """Write the P of a site in an allele where it would begin at ``start``; -1: there is no such place."""
     if np.isnan(p_value):
         return "none" if start < 0 else ">0.01"  # above the P up to which it is known
-    return f"{p_value:.0e}"
+    return f"{p_value:.1e}"
 
 
 def _sites(ax: Axes, boxes: list[tuple[float, float, str, str, bool, int]], total: int, n_rows: int) -> None:

@@ -1,4 +1,7 @@
 // Sorting and filtering of a table that is complete without them.
+// What the first, second ... click on a heading does, by its data-sort; "size" is the distance from 0, largest first.
+const ORDERS = { text: ["up", "down"], up: ["up", "down"], down: ["down", "up"], size: ["size", "down", "up"] };
+const ARROWS = { up: " ▲", down: " ▼", size: " |▼|" };
 const table = document.getElementById("variants");
 if (table) {
   const body = table.tBodies[0];
@@ -6,26 +9,28 @@ if (table) {
   const heads = [...table.tHead.rows[0].cells];
   const value = (row, column) => row.cells[column].dataset.value ?? row.cells[column].textContent.trim();
   let sorted = 0;
-  let down = false;
+  let clicks = 0;
+  const direction = () => ORDERS[heads[sorted].dataset.sort][clicks];
 
   function sort(column) {
-    const numeric = heads[column].dataset.sort === "number";
-    down = column === sorted ? !down : numeric && column !== 0;
+    const kind = heads[column].dataset.sort;
+    clicks = column === sorted ? (clicks + 1) % ORDERS[kind].length : 0;
     sorted = column;
-    const sign = down ? -1 : 1;
+    const sign = direction() === "up" ? 1 : -1;
+    const number = direction() === "size" ? Math.abs : Number;
     const order = rows.map((row) => [value(row, column), row]);
     order.sort(([a], [b]) => {
       if (a === "" || b === "") return (a === "") - (b === ""); // what is not known comes last
-      return sign * (numeric ? Number(a) - Number(b) : a.localeCompare(b, "en", { numeric: true }));
+      return sign * (kind === "text" ? a.localeCompare(b, "en", { numeric: true }) : number(a) - number(b));
     });
     body.append(...order.map(([, row]) => row));
     mark();
   }
   function mark() {
     heads.forEach((head, column) => {
-      if (column === sorted) head.setAttribute("aria-sort", down ? "descending" : "ascending");
+      if (column === sorted) head.setAttribute("aria-sort", direction() === "up" ? "ascending" : "descending");
       else head.removeAttribute("aria-sort");
-      head.querySelector(".arrow").textContent = column === sorted ? (down ? " ▼" : " ▲") : "";
+      head.querySelector(".arrow").textContent = column === sorted ? ARROWS[direction()] : "";
     });
   }
   heads.forEach((head, column) => {

@@ -157,7 +157,7 @@ def explain_variants(
                 paths.append((new / one.figure).with_suffix(f".{kind}"))
                 save_figure(figure, paths[-1], kind)
         paths.append(new / HITS)
-        _hits_table(changes, explained).to_csv(paths[-1], sep="\t", index=False, float_format="%.6g")
+        _hits_table(changes, table, explained).to_csv(paths[-1], sep="\t", index=False, float_format="%.6g")
         paths.insert(0, new / PAGE)
         paths[0].write_text(render_page(explained, facts), encoding="utf-8")
         paths.append(new / RECORD)
@@ -252,7 +252,6 @@ def _explained(number: int, row: dict[Hashable, Any], column: str, changes: pd.D
     stem = f"{number + 1:03d}_{row['chrom']}_{row['pos']}"
     return Explained(
         rank=number + 1,
-        chrom=str(row["chrom"]),
         name=f"{place} {_short(row['ref'])}>{_short(row['alt'])}",
         id="" if pd.isna(row["id"]) or row["id"] == "." else str(row["id"]),
         column=column,
@@ -286,7 +285,7 @@ def _with_columns(changes: pd.DataFrame, variant: Variant, alignment: Alignment)
     return changes.assign(first=first, last=last)
 
 
-def _hits_table(changes: pd.DataFrame, explained: Sequence[Explained]) -> pd.DataFrame:
+def _hits_table(changes: pd.DataFrame, table: pd.DataFrame, explained: Sequence[Explained]) -> pd.DataFrame:
     """Say of each row which variant it belongs to, and leave out what only the figures need."""
     number = changes["number"].to_numpy(dtype=int)
     front = {
@@ -294,7 +293,8 @@ def _hits_table(changes: pd.DataFrame, explained: Sequence[Explained]) -> pd.Dat
         "variant": [explained[i].name for i in number],
         "id": [explained[i].id or "." for i in number],
         "column": [explained[i].column for i in number],
-        "chrom": [explained[i].chrom for i in number],
+        "chrom": table["chrom"].to_numpy()[number],
+        "pos": table["pos"].to_numpy()[number],
     }
     return pd.concat([pd.DataFrame(front), changes.iloc[:, 1:-4]], axis=1)
 

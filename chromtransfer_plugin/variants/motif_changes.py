@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from chromtransfer_plugin.motifs.hits import scan_hits
 from chromtransfer_plugin.onehot import N_CODE
+from chromtransfer_plugin.plots.names import MATRIX_ID
 from chromtransfer_plugin.variants.explain_alleles import AlleleScores, Variant
 
 THRESHOLD = 1e-4  # P of a site, FIMO's default: what changes is at one place, so there are few tests
@@ -22,7 +22,6 @@ CHANGE_COLUMNS = (
     "number", "change", "motif", "motif_id", "motif_name", "strand", "start", "end", "new_bases", "score_ref",
     "score_alt", "p_ref", "p_alt", "attribution_ref", "attribution_alt", "ref_start", "ref_end", "alt_start", "alt_end",
 )  # fmt: skip
-_MATRIX_ID = re.compile(r"(MA\d+\.\d+)[ _]+(\S.*)")
 
 
 class Site(NamedTuple):
@@ -177,7 +176,7 @@ def _row(
 ) -> tuple[Any, ...]:
     nan, length = float("nan"), site.end - site.start
     begin, end = variant.on_contig(own, site.start), variant.on_contig(own, site.end)
-    match = _MATRIX_ID.fullmatch(motif)
+    match = MATRIX_ID.fullmatch(motif)
     here = (site.score, site.p_value, scores[own].total(site.start, site.end), (site.start, site.end))
     there = (
         other.score if other else nan,

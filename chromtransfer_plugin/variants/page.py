@@ -28,7 +28,6 @@ class Explained:
     ----------
     rank : int
         From 1.
-    chrom : str
     name : str
         ``chrom:pos REF>ALT``, long alleles shortened.
     id : str
@@ -47,7 +46,6 @@ class Explained:
     """
 
     rank: int
-    chrom: str
     name: str
     id: str
     column: str
@@ -96,28 +94,28 @@ def _summary(explained: Sequence[Explained], facts: Mapping[str, Any]) -> str:
 
 
 class _Column(NamedTuple):
-    """A column of the table: its heading, what a cell shows (HTML), what it is sorted by, and its class."""
+    """A column of the table: its heading, what a cell shows (HTML), what it is sorted by, its class, and how.
+
+    A first click sorts by text (``text``), or the largest (``down``), the smallest (``up``) or the one that is furthest
+    from 0 (``size``) comes first; see variants.js.
+    """
 
     head: str
     show: Callable[[Explained], str]
     value: Callable[[Explained], float | str]
     kind: str
-
-    @property
-    def sort(self) -> str:
-        """By what kind of value a click sorts."""
-        return "number" if self.kind == "number" or self.kind.startswith("sites") else "text"
+    sort: str = "text"
 
 
-def _score(head: str, name: str, show: Callable[[float], str]) -> _Column:
+def _score(head: str, name: str, show: Callable[[float], str], sort: str = "down") -> _Column:
     return _Column(
-        head, lambda one: html.escape(show(one.scores[name])), lambda one: one.scores[name], "number"
+        head, lambda one: html.escape(show(one.scores[name])), lambda one: one.scores[name], "number", sort
     )
 
 
 def _columns(explained: Sequence[Explained]) -> list[_Column]:
     found = [
-        _Column("Rank", lambda one: str(one.rank), lambda one: one.rank, "number"),
+        _Column("Rank", lambda one: str(one.rank), lambda one: one.rank, "number", "up"),
         _Column(
             "Variant",
             lambda one: f'<a href="#variant-{one.rank}">{html.escape(one.name)}</a>',
@@ -128,13 +126,13 @@ def _columns(explained: Sequence[Explained]) -> list[_Column]:
         _Column("Model", lambda one: html.escape(one.column), lambda one: one.column, "model"),
         _score("P(ref)", "p_ref", _plain),
         _score("P(alt)", "p_alt", _plain),
-        _score("Difference", "difference", _signed),
-        _score("Log-odds", "log_odds", _signed),
+        _score("Difference", "difference", _signed, "size"),
+        _score("Log-odds", "log_odds", _signed, "size"),
     ]
     if any("percentile" in one.scores for one in explained):
         found.append(_score("Percentile", "percentile", lambda value: f"{value:.4g}"))
     if any("p_value" in one.scores for one in explained):
-        found.append(_score("p", "p_value", lambda value: f"{value:.2g}"))
+        found.append(_score("p", "p_value", lambda value: f"{value:.2g}", "up"))
     found.append(_Column("Flags", lambda one: html.escape(one.flags), lambda one: one.flags, "flags"))
     for change in ("gained", "lost"):
         found.append(
@@ -143,6 +141,7 @@ def _columns(explained: Sequence[Explained]) -> list[_Column]:
                 lambda one, change=change: _names(one, change),  # type: ignore[misc]
                 lambda one, change=change: float((one.changes["change"] == change).sum()),  # type: ignore[misc]
                 f"sites {change}",
+                "down",
             )
         )
     return found
