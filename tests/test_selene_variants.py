@@ -172,6 +172,22 @@ def test_numbers_and_names_are_ours_for_all_but_deletions(folder, text, model, a
     np.testing.assert_allclose(saved(tmp_path / "z", "all_diffs"), alt - ref, **near)
 
 
+@pytest.mark.parametrize(("length", "beside"), [(598, 0), (599, 0), (600, 1), (601, 0), (900, 1)])
+def test_insertions_longer_than_the_window(folder, text, model, analyses, tmp_path, length, beside):
+    """Selene takes the middle of ALT, which begins with a base that was there before."""
+    row = draw(text, f"ins{length}", np.random.default_rng(length))
+    vcf = write_vcf(tmp_path / "long.vcf", [row])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ChromTransferWarning)  # of an N nearby
+        analyses[1].variant_effect_prediction(str(vcf), ["predictions"], str(tmp_path), "hdf5")
+    table = variants.read_variants(vcf, Genome(folder / "genome.fa")).table
+    codes = variants.allele_windows(Genome(folder / "genome.fa"), table, "alt", shift=-beside)
+    selene = saved(tmp_path, "long.alt_predictions")
+    np.testing.assert_allclose(selene, predict_logits(model, codes), atol=1e-5)
+    ours_at_its_place = ours(vcf, folder / "genome.fa", model)[2]
+    assert (np.abs(selene - ours_at_its_place).max() > 1e-4) == bool(beside)
+
+
 @pytest.mark.parametrize("n_ref", [2, 3, 4, 11])
 def test_selene_scores_a_deletion_two_bases_too_far_right(folder, text, model, analyses, tmp_path, n_ref):
     chrom = text["chr1"]
