@@ -131,6 +131,11 @@ CASES = {
         {BEST: "trained_model_path: truncated"},
         "truncated/model.safetensors: SHA-256 differs",
     ),
+    "genome": (
+        "predict",
+        {"configs/example/genome.fa": "nowhere.fa"},
+        "nowhere.fa: no such file, expected a genome FASTA",
+    ),
     "input": ("predict", {"regions.bed": "nowhere.bed"}, "nowhere.bed: no such BED or FASTA file"),
     "no window": (
         "predict",

@@ -321,6 +321,29 @@ def test_a_contig_without_chr_is_found_as_selene_finds_it(analysis, text, tmp_pa
     assert (tmp_path / "a_diffs.tsv").read_text() == (tmp_path / "b_diffs.tsv").read_text()
 
 
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("gone", "no such file, expected a genome FASTA"),
+        ("gzip", "is compressed with gzip, expected plain FASTA or bgzip"),
+        ("uneven", "cannot be read or indexed by pyfaidx, .*Line length"),
+        ("twice", "cannot be read or indexed by pyfaidx, .*chr1"),
+        ("index", "cannot be read or indexed by pyfaidx, .*Could not read index file"),
+    ],
+)
+def test_a_genome_that_cannot_be_read_is_named(tmp_path, damage, message):
+    path = tmp_path / "g.fa"
+    text = ">chr1\nACGT\n" * (2 if damage == "twice" else 1) + (
+        ">b\nACGT\nA\nACGT\n" if damage == "uneven" else ""
+    )
+    if damage != "gone":
+        path.write_bytes(gzip.compress(text.encode()) if damage == "gzip" else text.encode())
+    if damage == "index":
+        (tmp_path / "g.fa.fai").mkdir()
+    with pytest.raises(ChromTransferError, match=f"g.fa: {message}"):
+        SeleneGenome(str(path)).get_chrs()
+
+
 def test_files_of_one_name_do_not_replace_each_others_results(analysis, text, tmp_path):
     (tmp_path / "other").mkdir()
     rows = [draw(text, "snv", np.random.default_rng(1))]

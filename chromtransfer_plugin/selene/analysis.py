@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyfaidx
 import selene_sdk.predict.model_predict
 import selene_sdk.sequences
 import torch
@@ -17,6 +18,7 @@ import torch
 from chromtransfer_plugin.constants import WINDOW
 from chromtransfer_plugin.errors import ChromTransferError, keyword_names, reject_unknown, require_integers
 from chromtransfer_plugin.fasta import read_fasta
+from chromtransfer_plugin.fasta_open import check_fasta
 from chromtransfer_plugin.files import make_folder
 from chromtransfer_plugin.friendly import ChromTransferWarning
 from chromtransfer_plugin.selene import variants
@@ -30,7 +32,25 @@ class Genome(selene_sdk.sequences.Genome):
     ----------
     input_path : str
         FASTA, plain or bgzip.
+
+    Raises
+    ------
+    ChromTransferError
+        If the file cannot be used; at the first sequence, when Selene opens it.
     """
+
+    def _unpicklable_init(self) -> None:
+        """Open the file, once in each process; see Selene."""
+        if self._initialized:
+            return
+        path = Path(str(self.input_path))
+        check_fasta(path, "a genome FASTA (plain or bgzip)", plain_gzip=False)
+        try:
+            super()._unpicklable_init()
+        except (OSError, ValueError, pyfaidx.FastaIndexingError) as error:
+            raise ChromTransferError(
+                f"{path}: cannot be read or indexed by pyfaidx, which keeps its index beside it: {error}"
+            ) from error
 
     def get_encoding_from_coords(self, *args: Any, **kwargs: Any) -> np.ndarray:
         """(L, 4) one-hot; see Selene."""
