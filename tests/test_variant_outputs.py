@@ -333,25 +333,28 @@ def test_an_output_that_fails_leaves_the_old_ones(world, tmp_path, monkeypatch):
     assert not list(tmp_path.glob(".tmp-*"))
 
 
-@pytest.mark.parametrize("name", ["o.vcf", "o.vcf.gz"])
-def test_a_full_disk_is_an_error_that_names_a_file(world, tmp_path, name):  # noqa: F811
+@pytest.mark.parametrize(
+    ("name", "step", "room"),
+    [("o.vcf", "_write", 500), ("o.vcf.gz", "_write", 500), ("o.vcf", "_score", 100)],
+)
+def test_a_full_disk_is_an_error_that_names_a_file(world, tmp_path, name, step, room):  # noqa: F811
     code = """if True:
         import resource, signal, sys
         from chromtransfer_plugin.errors import ChromTransferError
         from chromtransfer_plugin.variants import run
-        original = run._Run._write
-        def write(*arguments):
+        vcf, out, genome, model, step, room = sys.argv[1:]
+        original = getattr(run._Run, step)
+        def limited(*arguments):
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (int(room),) * 2)
             return original(*arguments)
-        run._Run._write = write
-        vcf, out, genome, model = sys.argv[1:]
+        setattr(run._Run, step, limited)
         try:
             run.score_variants(vcf, out, genome=genome, models=model, null="none", device="cpu")
         except ChromTransferError as error:
             print(error)
     """
-    arguments = [world.vcf, tmp_path / name, world.genome, world.models[0]]
+    arguments = [world.vcf, tmp_path / name, world.genome, world.models[0], step, room]
     result = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True
     )
@@ -359,6 +362,7 @@ def test_a_full_disk_is_an_error_that_names_a_file(world, tmp_path, name):  # no
         result.stderr
     )
     assert not (tmp_path / name).exists()
+    assert result.stderr.count("\n") <= 1  # nothing but the bar
 
 
 # --- numbers ----------------------------------------------------------------------------------------------------

@@ -174,14 +174,15 @@ class VcfWriter:
             self._out.write(text.encode())
 
     def _give_up(self) -> None:
-        with contextlib.suppress(OSError):  # what went wrong is on its way to the user
+        with contextlib.suppress(OSError), quiet_htslib():  # what went wrong is on its way to the user
             self._out.close()
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         """Name the file when htslib, which gives no reason, cannot write it."""
         try:
-            yield
+            with quiet_htslib():
+                yield
         except OSError as error:
             raise ChromTransferError(
                 f"{self.paths[0]}: cannot be written ({error}). Is there room on the disk?"
