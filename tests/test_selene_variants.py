@@ -1,4 +1,4 @@
-"""Selene's variant_effect_prediction and in_silico_mutagenesis: their numbers are ours, and what is refused is said."""
+"""Selene's variant_effect_prediction, and the YAML files of both analyses: its numbers are ours, what is refused is said."""
 
 from __future__ import annotations
 
@@ -7,12 +7,22 @@ import shutil
 import warnings
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 import pysam
 import pytest
-from kipoi_cases import BASES, make_checkpoint, make_genome
+from kipoi_cases import make_checkpoint, make_genome
+from selene_analysis_cases import (
+    OUTPUTS,
+    SAVED,
+    draw,
+    make_analyses,
+    mutants,
+    other_base,
+    ours,
+    saved,
+    write_vcf,
+)
 from selene_cases import CONFIGS, SeleneServer, run_selene
 
 from chromtransfer_plugin import variants
@@ -24,13 +34,8 @@ from chromtransfer_plugin.friendly import ChromTransferWarning
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.onehot import encode
 from chromtransfer_plugin.predict import predict_logits, probabilities
-from chromtransfer_plugin.selene import AnalyzeSequences
 from chromtransfer_plugin.selene import Genome as SeleneGenome
-from chromtransfer_plugin.selene.model import ChromTransfer, ChromTransferProbability
 
-OUTPUTS = ["open", "other"]
-ARCHITECTURE = {"width": 0.125, "head": [16], "head_bn": False, "n_outputs": 2}
-SAVED = ["predictions", "diffs", "abs_diffs", "logits"]
 SCIENCE = {"rtol": 0.006, "atol": 1e-9}  # Selene's tables have three significant digits
 
 
@@ -55,74 +60,12 @@ def model(folder):
 def analyses(folder, text):
     """Selene's class with probabilities, and with logits."""
     del text  # writes the genome
-    made = []
-    for network in (
-        ChromTransferProbability(activation="sigmoid", **ARCHITECTURE),
-        ChromTransfer(**ARCHITECTURE),
-    ):
-        reference = SeleneGenome(str(folder / "genome.fa"))
-        made.append(
-            AnalyzeSequences(
-                network, str(folder / "model"), reference_sequence=reference, device="cpu", batch_size=7
-            )
-        )
-    return made
+    return make_analyses(folder)
 
 
 @pytest.fixture
 def analysis(analyses):
     return analyses[0]
-
-
-def write_vcf(
-    path: Path, rows: list[tuple], header: str = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
-) -> Path:
-    lines = ("\t".join(map(str, (*row, ".", ".", "."))) + "\n" for row in rows)
-    path.write_text(
-        "##fileformat=VCFv4.2\n##contig=<ID=chr1>\n##contig=<ID=chr2>\n" + header + "".join(lines)
-    )
-    return path
-
-
-def other_base(base: str, *more: str) -> str:
-    return next(letter for letter in BASES if letter not in (base, *more))
-
-
-def draw(text: dict[str, str], kind: str, rng: np.random.Generator) -> tuple:
-    """A variant of one kind at a random place, as far left as it can be written."""
-    chrom = str(rng.choice(list(text)))
-    while True:
-        pos = int(rng.integers(320, len(text[chrom]) - 400))
-        ref = text[chrom][pos - 1 : pos + 4]
-        if "N" not in ref:
-            break
-    if kind == "snv":
-        return chrom, pos, "snv", ref[0], other_base(ref[0])
-    if kind.startswith("mnv"):
-        length = int(kind[3:])
-        return chrom, pos, kind, ref[:length], "".join(map(other_base, ref[:length]))
-    if kind.startswith("ins"):
-        # The last inserted base is not the one before it, so the insertion cannot be written further left.
-        added = "".join(rng.choice(list(BASES), int(kind[3:]) - 1)) + other_base(ref[0])
-        return chrom, pos, kind, ref[0], ref[0] + added
-    if kind == "multi":
-        return chrom, pos, kind, ref[0], f"{other_base(ref[0])},{ref[0] + other_base(ref[0])}"
-    raise AssertionError(kind)
-
-
-def saved(folder: Path, name: str) -> np.ndarray:
-    with h5py.File(folder / f"{name}.h5") as file:
-        return file["data"][:]
-
-
-def ours(vcf: Path, genome: Path, model) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    """Table of alleles, and logits of reference and alternative windows on the plus strand."""
-    opened = Genome(genome)
-    table = variants.read_variants(vcf, opened).table
-    logits = [
-        predict_logits(model, variants.allele_windows(opened, table, which)) for which in ("ref", "alt")
-    ]
-    return table, *logits
 
 
 # --- variants: the numbers -------------------------------------------------------------------------------
@@ -401,111 +344,6 @@ def test_a_file_without_a_usable_variant_is_an_error(analysis, tmp_path):
     with pytest.raises(ChromTransferError, match=r"is a binary file.*bcftools view"):
         analysis.variant_effect_prediction(str(tmp_path / "binary.vcf"), ["diffs"], str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
-
-
-# --- in-silico mutagenesis -------------------------------------------------------------------------------
-
-
-def mutants(scores: np.ndarray, sequence: str, first: int) -> list[tuple[int, str, str, float]]:
-    """Rows as Selene writes them from differences (4, positions) of ours."""
-    return [
-        (first + i, sequence[first + i], base, scores[b, i])
-        for i in range(scores.shape[1])
-        for b, base in enumerate(BASES)
-        if base != sequence[first + i]
-    ]
-
-
-def test_mutants_of_one_sequence_get_our_scores(folder, text, model, analyses, tmp_path):
-    sequence = text["chr2"][3_200:3_800]
-    codes = encode(sequence)[None]
-    range_ = {"start_position": 290, "end_position": 320}
-    for number, output in enumerate(("probability", "logit")):
-        prefix = tmp_path / output / "mine"
-        analyses[number].in_silico_mutagenesis(
-            sequence.lower(),
-            ["diffs", "abs_diffs", "predictions"],
-            str(prefix),
-            output_format="hdf5",
-            **range_,
-        )
-        labels = pd.read_csv(f"{prefix}_row_labels.txt", sep="\t")
-        diffs, reference = saved(prefix.parent, "mine_diffs"), saved(prefix.parent, "mine_ref_predictions")
-        for target in range(2):
-            raw = ism(model, codes, output=output, target=target, raw=True, start=290, end=320)[0]
-            expected = mutants(raw, sequence, 290)
-            assert list(labels.itertuples(index=False, name=None)) == [row[:3] for row in expected]
-            scores = np.array([row[3] for row in expected])
-            assert np.abs(scores).max() > 1e-3
-            np.testing.assert_allclose(diffs[:, target], scores, atol=1e-5)
-        np.testing.assert_allclose(saved(prefix.parent, "mine_abs_diffs"), np.abs(diffs))
-        np.testing.assert_allclose(saved(prefix.parent, "mine_predictions") - reference, diffs, atol=1e-6)
-    analyses[0].in_silico_mutagenesis(
-        sequence, ["logits"], str(tmp_path / "log"), output_format="hdf5", **range_
-    )
-    np.testing.assert_allclose(saved(tmp_path, "log_logits"), diffs, atol=1e-5)
-
-
-def test_mutants_of_a_file_get_our_scores(folder, text, model, analyses, tmp_path):
-    sequences = {"chr1:100-700": text["chr1"][100:700], "b": text["chr1"][4_000:4_700]}
-    fasta = tmp_path / "s.fa.gz"
-    fasta.write_bytes(gzip.compress("".join(f">{name}\n{s}\n" for name, s in sequences.items()).encode()))
-    with pytest.warns(ChromTransferWarning, match="1 sequences have another length, not 600 bp"):
-        analyses[1].in_silico_mutagenesis_from_file(
-            str(fasta), ["diffs"], str(tmp_path / "new" / "out"), output_format="hdf5", start_position=590
-        )
-    for name, sequence in (("chr1:100-700", sequences["chr1:100-700"]), ("b", sequences["b"][50:650])):
-        raw = ism(model, encode(sequence)[None], target=1, raw=True, start=590, end=600)[0]
-        expected = [row[3] for row in mutants(raw, sequence, 590)]
-        got = saved(tmp_path / "new" / "out", f"{name}_diffs")[:, 1]
-        np.testing.assert_allclose(got, expected, atol=1e-5)
-
-
-def test_selene_puts_four_bases_at_an_unknown_one(text, model, analyses, tmp_path):
-    sequence = text["chr1"][1_000:1_300] + "N" + text["chr1"][1_301:1_600]
-    analyses[1].in_silico_mutagenesis(
-        sequence,
-        ["predictions"],
-        str(tmp_path / "n"),
-        output_format="hdf5",
-        start_position=300,
-        end_position=301,
-    )
-    codes = np.repeat(encode(sequence)[None], 4, axis=0)
-    codes[:, 300] = range(4)
-    np.testing.assert_allclose(saved(tmp_path, "n_predictions"), predict_logits(model, codes), atol=1e-5)
-    np.testing.assert_allclose(
-        saved(tmp_path, "n_ref_predictions"), predict_logits(model, encode(sequence)[None]), atol=1e-5
-    )
-
-
-def test_mistakes_in_mutagenesis_are_named(analysis, text, tmp_path):
-    sequence = text["chr1"][:600]
-    for change, message in (
-        ({"sequence": "ACGU"}, "`sequence` is no DNA"),
-        ({"mutate_n_bases": 2}, "Selene ignores `mutate_n_bases`"),
-        ({"start_position": 600}, "start_position=600, end_position=None and mutate_n_bases=1 do not fit"),
-        ({"end_position": 601}, "expected positions from 0 to 600"),
-        ({"start_position": -1}, "start_position=-1 is not usable"),
-        ({"prefix": "x"}, "unknown key 'prefix'"),
-        ({"input_path": "x.fa"}, "give only one of fa_files, input_path, sequence"),
-    ):
-        with pytest.raises(ChromTransferError, match=message):
-            analysis.in_silico_mutagenesis(**({"sequence": sequence, "save_data": ["diffs"]} | change))
-    with pytest.warns(ChromTransferWarning, match="`sequence` has 4 bp, not 600 bp"):
-        analysis.in_silico_mutagenesis(
-            "ACGT", ["diffs"], str(tmp_path / "s"), start_position=298, end_position=299
-        )
-    fasta = tmp_path / "s.fa"
-    fasta.write_text(f">a/b\n{sequence}\n>a/b\n{sequence}\n")
-    section = {"input_path": str(fasta), "save_data": ["diffs"], "output_dir": str(tmp_path / "out")}
-    with pytest.raises(
-        ChromTransferError, match=r"record 'a/b' \(line 1\) .*has a slash.*use_sequence_name: False"
-    ):
-        analysis.in_silico_mutagenesis_from_file(**section)
-    assert not (tmp_path / "out").exists()
-    analysis.in_silico_mutagenesis_from_file(**section, use_sequence_name=False, end_position=1)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0_diffs.tsv", "1_diffs.tsv"]
 
 
 # --- the official command --------------------------------------------------------------------------------

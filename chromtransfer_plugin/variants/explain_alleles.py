@@ -14,10 +14,8 @@ from numpy.typing import NDArray
 
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.onehot import N_CODE, encode
-from chromtransfer_plugin.variants.windows import Allele
 
 GAP = N_CODE + 1  # code of a column in which an allele has no base
-ALLELES: tuple[Allele, ...] = ("ref", "alt")
 
 
 class Variant(NamedTuple):

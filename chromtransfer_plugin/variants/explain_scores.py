@@ -13,10 +13,10 @@ from chromtransfer_plugin.attribution.mutagenesis import ism
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.prediction.names import NamedModel
-from chromtransfer_plugin.variants.explain_alleles import ALLELES, AlleleScores, Variant, bases_around
+from chromtransfer_plugin.variants.explain_alleles import AlleleScores, Variant, bases_around
 from chromtransfer_plugin.variants.models import Predictor
 from chromtransfer_plugin.variants.scorer import Settings
-from chromtransfer_plugin.variants.windows import allele_windows, window_starts
+from chromtransfer_plugin.variants.windows import ALLELES, allele_windows, window_starts
 
 ExplainMethod = Literal["ism", "gradient-x-input"]
 METHOD_NAMES: dict[ExplainMethod, str] = {
