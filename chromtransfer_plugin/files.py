@@ -86,10 +86,24 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+@contextlib.contextmanager
+def plain_no_room(folder: Path) -> Iterator[None]:
+    """Say plainly that the disk is full where nothing else does, as when a file is closed behind an error."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise ChromTransferError(
+            f"{folder}: cannot be written, no room left on the disk ({error.strerror}). Free some space and run the same "
+            "command again: it goes on from here."
+        ) from error
+
+
 def open_output(stack: contextlib.ExitStack, path: Path, level: int = 9) -> IO[bytes]:
     """Open a file that appears under its name when the stack is left without an error; gzip if it ends in ``.gz``."""
     out: Any = stack.enter_context(stack.enter_context(atomic_path(path)).open("wb"))
-    if path.suffix == ".gz":
+    if path.suffix.lower() == ".gz":
         # Without a name and a time stamp in its header, equal tables give equal files.
         out = stack.enter_context(gzip.GzipFile("", "wb", level, out, mtime=0))
     return out

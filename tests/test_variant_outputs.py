@@ -291,6 +291,13 @@ def test_positions_that_only_a_csi_can_hold(world, tmp_path):  # noqa: F811
         assert [record.pos for record in found.fetch("chrUn", 599_000_000)] == [600_000_000]
 
 
+def test_endings_may_be_in_capitals(world, tmp_path):  # noqa: F811
+    score(world, [tmp_path / name for name in ("o.VCF.GZ", "o.tsv.GZ", "o.tsv")])
+    with pysam.BGZFile(str(tmp_path / "o.VCF.GZ")) as found:
+        assert found.read().startswith(b"##fileformat=VCF")
+    assert gzip.decompress((tmp_path / "o.tsv.GZ").read_bytes()) == (tmp_path / "o.tsv").read_bytes()
+
+
 @pytest.mark.parametrize("info", ["END=600000000", "SVLEN=-600000000"])
 def test_ends_that_only_a_csi_can_hold(world, tmp_path, info, capfd):  # noqa: F811
     case = Case("chr1", 3000, world.text["chr1"][2999], "<DEL>", ("symbolic",), info)

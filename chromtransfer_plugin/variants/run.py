@@ -15,7 +15,7 @@ from chromtransfer_plugin.checkpoint import sha256
 from chromtransfer_plugin.constants import SEED
 from chromtransfer_plugin.defaults import PREDICT_BATCH
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.files import NO_ROOM, remove_leftovers
+from chromtransfer_plugin.files import plain_no_room, remove_leftovers
 from chromtransfer_plugin.prediction import plan as plans
 from chromtransfer_plugin.prediction.store import Partial
 from chromtransfer_plugin.variants import plan as variant_plans
@@ -163,20 +163,6 @@ def _n_scored(table: pd.DataFrame) -> int:
     return int((table["status"] == 0).sum())
 
 
-@contextlib.contextmanager
-def _room_left(folder: Path) -> Iterator[None]:
-    """Say plainly that the disk is full where nothing else does, as when a file is closed behind an error."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        raise ChromTransferError(
-            f"{folder}: cannot be written, no room left on the disk ({error.strerror}). Free some space and run the same "
-            "command again: it goes on from here."
-        ) from error
-
-
 class _Run:
     """The three passes over an input: look, score, write."""
 
@@ -199,7 +185,7 @@ class _Run:
             null = self._null()
         self._facts = variant_plans.facts_of(self._plan, null.facts if null else None)
         partial = Partial(self._plan.out, self._identity(), _NUMBERS * len(self._plan.columns))
-        with _room_left(partial.folder), partial.opened():
+        with plain_no_room(partial.folder), partial.opened():
             figures = self._plan.request.figures
             for target in [*self._plan.targets, *([figures] if figures else [])]:
                 remove_leftovers(target)
