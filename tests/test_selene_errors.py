@@ -136,6 +136,11 @@ CASES = {
         {"configs/example/genome.fa": "nowhere.fa"},
         "nowhere.fa: no such file, expected a genome FASTA",
     ),
+    "name": (
+        "predict",
+        {BEST: "trained_model_path: ChromTransfer/HEPG3"},
+        "ChromTransfer/HEPG3: no such checkpoint folder, and no model of the zoo has this name",
+    ),
     "input": ("predict", {"regions.bed": "nowhere.bed"}, "nowhere.bed: no such BED or FASTA file"),
     "no window": (
         "predict",

@@ -61,7 +61,13 @@ def _checkpoint(path: str) -> str | Path:
         return path
     from chromtransfer_plugin.zoo.source import find_model
 
-    return find_model(path) or path
+    found = find_model(path)
+    if found is None:
+        raise ChromTransferError(
+            f"{path}: no such checkpoint folder, and no model of the zoo has this name; `chromtransfer zoo list` shows "
+            "them."
+        )
+    return found
 
 
 # Arguments that Selene fills in; a user does not write them.
