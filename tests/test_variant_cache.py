@@ -12,12 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scorer_cases import models, random_text, score_counted, single, snvs, write_genome
 
+import chromtransfer_plugin
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.friendly import ChromTransferWarning
 from chromtransfer_plugin.variants import cache as cache_module
 from chromtransfer_plugin.variants.cache import Digests, WindowCache
+from chromtransfer_plugin.variants.scorer import Scorer
 
 COLUMNS = 3
 
@@ -86,6 +89,24 @@ def test_other_models_in_the_same_file_have_their_own_numbers(made, genome, tmp_
         stated = [text for (text,) in content.execute("SELECT identity FROM models")]
     assert len(stated) == 4
     assert all(made[0].sha256 in text or made[1].sha256 in text for text in stated)
+
+
+@pytest.mark.parametrize("change", ["version", "torch", "width", "device"])
+def test_what_was_computed_otherwise_is_not_taken(change, made, genome, tmp_path, monkeypatch):
+    table, file = snvs(genome, "c", range(200, 210)), tmp_path / "windows"
+    predictors, settings = [single(made[0])], {}
+    score_counted(predictors, genome, table, file)
+    if change == "version":
+        monkeypatch.setattr(chromtransfer_plugin, "__version__", "0")
+    elif change == "torch":
+        monkeypatch.setattr(torch, "__version__", "0")
+    elif change == "width":
+        settings = {"width": 100}
+    else:
+        own = Scorer._identity
+        monkeypatch.setattr(Scorer, "_identity", lambda self, _: own(self, torch.device("cuda")))
+    _, scorer = score_counted(predictors, genome, table, file, **settings)
+    assert scorer.n_cached == 0
 
 
 def test_digests_tell_windows_and_models_apart():
@@ -195,6 +216,7 @@ from pathlib import Path
 import numpy as np
 from chromtransfer_plugin.variants import cache as cache_module
 from chromtransfer_plugin.variants.cache import Digests, WindowCache
+from chromtransfer_plugin.variants.scorer import Scorer
 cache = WindowCache(Path(sys.argv[1]), "{}", 3)
 print("ready", flush=True)
 for n in range(201, 100_000):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from kipoi_cases import make_checkpoint, make_genome
 from vcf_cases import write_genome, write_vcf
 
@@ -405,6 +406,13 @@ def test_nothing_else_is_taken_for_it(world, cache, tmp_path):
     bed.write_text("chr1\t1000\t3001\n")
     world.make(regions=bed)
     assert len(list(cache.iterdir())) == 10
+
+
+def test_other_devices_round_otherwise_and_draw_their_own(world, cache, monkeypatch):
+    world.make()
+    monkeypatch.setattr(null, "pick_device", lambda _: torch.device("cuda"))
+    world.make()
+    assert len(list(cache.iterdir())) == 2
 
 
 def test_names_of_models_do_not_matter(world, cache):

@@ -289,16 +289,6 @@ def test_of_equal_effects_rounding_chooses_no_shift(made, tmp_path):
     np.testing.assert_allclose(each, np.broadcast_to(each[0], each.shape), rtol=0, atol=2e-6)
 
 
-def test_windows_as_they_stand(made, genome):
-    codes = genome.extract(["snv"] * 3, [10, 300, 10], WIDTH)
-    scorer = Scorer([single(made[0])], genome, Settings(WIDTH, device="cpu"))
-    with scorer.ready():
-        found = scorer.logits(codes)
-    np.testing.assert_allclose(found, plain_logits(made[0], codes), rtol=0, atol=1e-5)
-    assert found[0] == found[2]
-    assert (scorer.n_windows, scorer.n_run) == (3, 2)
-
-
 def test_no_variants_no_scores(made, genome):
     scores = score([single(model) for model in made], genome, snvs(genome, "snv", []))
     assert [values.shape for values in scores] == [(0, 2)] * 3

@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chromtransfer_plugin.checkpoint import sha256
+from chromtransfer_plugin.device import pick_device
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.files import atomic_path, cache_folder
 from chromtransfer_plugin.genome import Genome
@@ -194,6 +195,7 @@ def _identity(scorer: Scorer, genome: Genome) -> dict[str, Any]:
         "width": settings.width,
         "strands": settings.strands,
         "shifts": settings.shifts,
+        "device": pick_device(settings.device).type,
         "version": chromtransfer_plugin.__version__,
         "torch": torch.__version__,
     }

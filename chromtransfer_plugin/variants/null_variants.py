@@ -59,7 +59,8 @@ def draw_snvs(
     genome : Genome
     size : int
     settings : Settings
-        A place is possible if all windows that score it lie on its contig and have no unknown base.
+        A place is possible if all its windows, of either strand even where one alone is scored, lie on its contig and have
+        no unknown base.
     seed : int
     regions : DataFrame, optional
         Columns chrom, start, end; only bases in them are possible. Overlaps count once.

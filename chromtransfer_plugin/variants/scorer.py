@@ -146,10 +146,6 @@ class Scorer:
         logits = logits.reshape(*numbers.shape, logits.shape[1])
         return self._of_best_shift(logits.mean(axis=1, dtype=np.float64).astype(np.float32))
 
-    def logits(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Logits (n, columns) of windows (n, width) read as they stand, each different one scored once."""
-        return self._logits(codes, np.zeros((2, 0), dtype=np.int64))
-
     def _logits(self, codes: NDArray[np.uint8], pairs: NDArray[np.int64]) -> NDArray[np.float32]:
         """Logits of windows, of which the pairs (2, m) of rows are likely to differ little."""
         if self._ready is None:
