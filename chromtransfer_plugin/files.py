@@ -80,6 +80,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
                 f"{target}: not written, no room left on the disk ({error.strerror}). "
                 "Free some space or choose another output folder."
             ) from error
+        if isinstance(error, FileNotFoundError) and not temporary.exists():
+            raise ChromTransferError(
+                f"{target}: not written, what was to become of it was removed meanwhile. Is another run writing it, too? "
+                "Run the command again, or choose another output."
+            ) from error
         raise
     finally:
         with contextlib.suppress(OSError):

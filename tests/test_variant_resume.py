@@ -13,8 +13,10 @@ import pytest
 from test_variant_run import score
 from variant_cases import scored_alleles, world, write_cases  # noqa: F401 - world is a fixture
 
+from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.files import remove_leftovers
 from chromtransfer_plugin.prediction.store import Partial
-from chromtransfer_plugin.variants import run
+from chromtransfer_plugin.variants import outputs, run
 
 OUTPUTS = ("o.vcf.gz", "o.tsv", "o.parquet")
 FILES = (*OUTPUTS, "o.vcf.gz.tbi", "o.vcf.gz.dropped.tsv")
@@ -192,3 +194,9 @@ def test_two_runs_to_one_output_do_not_mix(world, tmp_path):  # noqa: F811
     with other.opened(), pytest.raises(ValueError, match="another run is writing the same output"):
         scored(world, tmp_path, world.vcf)
     assert scored(world, tmp_path, world.vcf).counts["scored"] == len(scored_alleles(world))
+
+
+def test_a_run_that_writes_one_of_the_same_files_may_clear_it_away(world, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(outputs.TsvWriter, "finish", lambda self: remove_leftovers(self.paths[0]))
+    with pytest.raises(ChromTransferError, match=r"o\.tsv: not written, .* Is another run writing it, too\?"):
+        scored(world, tmp_path, world.vcf)
