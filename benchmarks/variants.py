@@ -1,10 +1,9 @@
 """Variants per second of our scorer against Selene's, Kipoi's and tangermeme's, and the memory of the command.
 
 Speed: programs take turns on the same SNVs of a simulated genome, the same windows (forward strand) and the same models,
-and must give the same probabilities of both alleles. Ours reads the VCF, cuts the windows, and runs what differs; nothing
-is cached and there is no null. Selene runs its own ``variant_effect_prediction``, once for each model; a Kipoi model is
-called on the batches of our VCF dataloader; tangermeme's ``substitution_effect`` is given windows cut by our genome.
-The medians of the ratios, of processor seconds on a CPU.
+and must give the same probabilities of both alleles. What each one does is :data:`PROGRAMS`. Outside the clock are the
+loading of the models and the index of the genome, and a first round. All run our own layers, on one thread of a CPU;
+the ratios are medians over the rounds, of processor seconds on a CPU.
 
 Memory: ``chromtransfer variants`` on ever more variants, a process for each, with a narrow network and no null.
 
@@ -33,6 +32,7 @@ from typing import Any
 
 import click
 import numpy as np
+import pandas as pd
 import torch
 from machine import cpu_name
 from prediction import NARROW, make_genome, make_model
@@ -61,6 +61,17 @@ TOLERANCE = 1e-5
 GOAL = 5.0  # times Selene's rate
 FLAT = 1.05  # most memory of the largest run over that of the middle one
 
+# What each program does within the clock.
+PROGRAMS = {
+    "ours": "reads the VCF, checks REF and flags, cuts windows, computes of ALT what differs from REF, all models in one "
+    "pass, and writes a TSV; no null, no cache of windows",
+    "selene_sdk": "Selene's variant_effect_prediction, once for each model: reads the VCF, runs whole windows of both "
+    "alleles, and writes HDF5 files of both predictions and their difference",
+    "kipoi": "predict_on_batch, once for each model, on the batches of our VCF dataloader, which are whole windows of both "
+    "alleles; writes nothing",
+    "tangermeme": "substitution_effect, once for each model, on windows that our code read and cut, run whole with both "
+    "alleles; writes nothing",
+}
 Run = Callable[[], tuple[np.ndarray, np.ndarray]]  # probabilities of both alleles, (n, models)
 
 
@@ -78,16 +89,20 @@ def make_vcf(path: Path, genome: Genome, n: int) -> None:
                 out.write(f"{name}\t{start + 1}\t.\t{'ACGT'[ref]}\t{'ACGT'[alt]}\t.\t.\t.\n")
 
 
-def ours(folders: list[Path], vcf: Path, genome: Genome, device: str, stack: contextlib.ExitStack) -> Run:
+def ours(
+    folders: list[Path], vcf: Path, genome: Genome, device: str, out: Path, stack: contextlib.ExitStack
+) -> Run:
     predictors = choose_predictors(folders)
     batch = OWN_BATCH[pick_device(device).type]
     scorer = Scorer(predictors, genome, Settings(WIDTH, strands=("+",), batch_size=batch, device=device))
     stack.enter_context(scorer.ready())  # the others' models are loaded before the clock starts, too
 
     def run() -> tuple[np.ndarray, np.ndarray]:
-        tables = [block.table for block in VariantSource(vcf, genome, WIDTH).blocks()]
-        effects = [effects_of(scorer.score(table), predictors) for table in tables]
-        return np.concatenate([e.p_ref for e in effects]), np.concatenate([e.p_alt for e in effects])
+        (block,) = VariantSource(vcf, genome, WIDTH).blocks()
+        found = effects_of(scorer.score(block.table), predictors)
+        columns = [pd.DataFrame(values).add_prefix(f"{name}.") for name, values in found._asdict().items()]
+        pd.concat([block.table, *columns], axis=1).to_csv(out, sep="\t", index=False)
+        return found.p_ref, found.p_alt
 
     return run
 
@@ -242,10 +257,12 @@ def compare(work: Path, genome: Genome, device: str, n: int, repeats: int) -> di
     for package in [package for package in rivals if find_spec(package) is None]:
         print(f"{package} is not installed: its rows are left out")
         del rivals[package]
+    for program in ("ours", *rivals):
+        print(f"{program}: {PROGRAMS[program]}")
     result: dict[str, Any] = {}
     for name, folders in workloads(work).items():
         with contextlib.ExitStack() as stack:
-            runs = {"ours": ours(folders, vcf, genome, device, stack)}
+            runs = {"ours": ours(folders, vcf, genome, device, work / "ours.tsv", stack)}
             for package, make in rivals.items():
                 runs[package] = make(folders, vcf, genome, device)
             rates, worst = take_turns(runs, n, repeats, clock)
@@ -326,6 +343,7 @@ def main(
         genome = Genome(work / "genome.fa")  # its cache is built once, outside what is measured
         if not no_speed:
             torch.set_num_threads(1)
+            result["programs"] = PROGRAMS
             result["speed"] = compare(work, genome, device, n - n % len(genome.contigs), repeats)
             result["at_least_5_times_selene"] = {
                 workload: rows["selene_sdk"]["ours_is_times_as_fast"] >= GOAL
