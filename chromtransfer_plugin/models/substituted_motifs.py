@@ -1,7 +1,7 @@
 """Features of many sequences by a trunk of motifs, and of copies of them with another base at one place.
 
 On a CPU, the scores of all motifs at a position are the sum of a few rows of tables, which hold the scores of all words
-of four bases, unknown ones included: it takes a third of the time of convolutions with their four input channels. A copy
+of four bases, unknown ones included: it takes a fifth of the time of convolutions with their four input channels. A copy
 needs the scores of the positions whose match covers its base; the maxima and sums over all others are its sequence's.
 """
 
@@ -19,8 +19,7 @@ from chromtransfer_plugin.onehot import N_CODE, one_hot_tensor
 
 _WORD = 4  # bases; the kernels of all groups are multiples of it
 _LETTERS = N_CODE + 1
-# Scores at once: on a CPU they then stay in the processor's cache.
-_SCORES = {"cpu": 1_000_000, "cuda": 256_000_000}
+_SCORES = 256_000_000  # at once, where they are written out
 
 
 class _Rest(NamedTuple):
@@ -90,8 +89,10 @@ class _Group:
         letters = self._kernel.flip(0).transpose(0, 1)
         self._steps = letters[None] - letters[:, None]
         self._bias = cast(torch.Tensor, group.conv.bias).detach()
-        self._conv, on_cpu = group.conv, self._kernel.device.type == "cpu"
-        self._tables = self._word_tables() if on_cpu else None
+        self._conv = group.conv
+        tables = self._word_tables() if self._kernel.device.type == "cpu" else None
+        # What is not finite must show in the logits; the tables' maxima would pass it over.
+        self._tables = tables if tables is not None and bool(tables.isfinite().all()) else None
 
     def _word_tables(self) -> torch.Tensor:
         """(taps / 4 * 625, 2 n): for each four neighbouring taps, the scores of every word of four letters."""
@@ -112,9 +113,7 @@ class _Group:
         start = max(0, (length - CENTRE) // 2)
         low, high = (0, 0) if copies is None else (copies.at + half - self._taps + 1, copies.at + half + 1)
         low, high = max(0, low), min(length, high)
-        at_once = max(1, _SCORES[codes.device.type] // (length * self._kernel.shape[2]))
-        parts = [self._rest(self._scores(part), start, low, high) for part in padded.split(at_once)]
-        rest = _Rest(*(torch.cat(field) for field in zip(*parts, strict=True)))
+        rest = self._rest(padded, start, low, high)
         own = self._summaries(rest, rest.scores, start, low, length)
         if copies is None:
             return own, own[:0]
@@ -124,30 +123,43 @@ class _Group:
         rest = _Rest(*(field[copies.parents] for field in rest))
         return own, self._summaries(rest, scores.add_(rest.scores), start, low, length)
 
-    def _scores(self, padded: torch.Tensor) -> torch.Tensor:
-        """(B, length, 2 n) before the ReLU."""
-        if self._tables is None:
-            X = one_hot_tensor(padded)
-            return functional.conv1d(X, self._conv.weight, self._conv.bias).transpose(1, 2)
+    def _rest(self, padded: torch.Tensor, start: int, low: int, high: int) -> _Rest:
+        if self._tables is not None:
+            from chromtransfer_plugin.models.motif_tables import summarise
+
+            best, centre, total, kept = summarise(self._words(padded), self._tables, start, low, high)
+        else:
+            length = padded.shape[1] - self._taps + 1
+            at_once = max(1, _SCORES // (length * self._kernel.shape[2]))
+            parts = [self._convolved(part, start, low, high) for part in padded.split(at_once)]
+            best, centre, total, kept = (torch.cat(field) for field in zip(*parts, strict=True))
+        return _Rest(
+            self._strands(best).amax(2), self._strands(centre).amax(2), self._strands(total).sum(2), kept
+        )
+
+    def _words(self, padded: torch.Tensor) -> torch.Tensor:
+        """(B, length, taps / 4) int32: rows of the tables for the words that each position sees."""
         letters = padded.to(torch.int32)
         n_words, length = padded.shape[1] - _WORD + 1, padded.shape[1] - self._taps + 1
         words = letters[:, :n_words]
         for i in range(1, _WORD):
             words = words * _LETTERS + letters[:, i : i + n_words]
-        rows = torch.stack(
+        return torch.stack(
             [
                 words[:, _WORD * j : _WORD * j + length] + j * _LETTERS**_WORD
                 for j in range(self._taps // _WORD)
             ],
             dim=2,
         )
-        bags = functional.embedding_bag(rows.flatten(0, 1), self._tables, mode="sum")
-        return bags.view(len(padded), length, -1)
 
-    def _rest(self, scores: torch.Tensor, start: int, low: int, high: int) -> _Rest:
-        kept = scores[:, low:high].clone()
-        scores.relu_()
-        length = scores.shape[1]
+    def _convolved(
+        self, padded: torch.Tensor, start: int, low: int, high: int
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Do what the tables do by a convolution; see :func:`~chromtransfer_plugin.models.motif_tables.summarise`."""
+        X = one_hot_tensor(padded)
+        scores = functional.conv1d(X, self._conv.weight, self._conv.bias).transpose(1, 2)
+        kept, length = scores[:, low:high].clone(), scores.shape[1]
+        scores = scores.relu()
         best = centre = scores.new_zeros(len(scores), scores.shape[2])
         total = scores.sum(1) - scores[:, low:high].sum(1)
         for first, last in pairwise(sorted({0, start, low, high, length - start, length})):
@@ -157,9 +169,7 @@ class _Group:
             best = torch.maximum(best, most)
             if start <= first < length - start:
                 centre = torch.maximum(centre, most)
-        return _Rest(
-            self._strands(best).amax(2), self._strands(centre).amax(2), self._strands(total).sum(2), kept
-        )
+        return best, centre, total, kept
 
     def _summaries(
         self, rest: _Rest, scores: torch.Tensor, start: int, low: int, length: int
