@@ -8,6 +8,7 @@ import warnings
 import pytest
 
 from chromtransfer_plugin import friendly
+from chromtransfer_plugin.cli import main
 from chromtransfer_plugin.errors import ChromTransferError
 
 
@@ -41,3 +42,9 @@ def test_other_programs_keep_their_hooks(hooks, program):
     hooks.setattr(sys, "argv", [program])
     friendly.install()
     assert sys.excepthook is sys.__excepthook__
+
+
+def test_our_own_command_warns_in_one_line(hooks):
+    hooks.setattr(sys, "argv", ["/usr/bin/chromtransfer"])
+    main(["configs", "list"], standalone_mode=False)
+    assert warnings.formatwarning("m", friendly.ChromTransferWarning, "f", 1) == "Warning: m\n"

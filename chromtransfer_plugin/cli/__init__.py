@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 import chromtransfer_plugin
+from chromtransfer_plugin import friendly
 from chromtransfer_plugin.cli.attribute import attribute
 from chromtransfer_plugin.cli.attributions import attributions
 from chromtransfer_plugin.cli.fetch import fetch
@@ -27,6 +28,7 @@ def main() -> None:
     Training runs through Selene (`selene_sdk FILE.yml`) or `train`, prediction through Kipoi (`kipoi predict`) or `predict`.
     Published Keras models come in by `import-keras`; `zoo` keeps models by name and shares them.
     """
+    friendly.install(("chromtransfer",))
 
 
 @main.command()

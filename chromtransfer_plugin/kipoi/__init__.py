@@ -11,7 +11,7 @@ from typing import Any
 
 from chromtransfer_plugin import friendly
 
-friendly.install(("kipoi", "selene_sdk", "chromtransfer"))  # `chromtransfer export` warns too
+friendly.install()
 
 _EXPORTS = {
     "ChromTransferModel": "model",
