@@ -23,7 +23,7 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from machine import cpu_name
+from machine import cpu_name, peak_mib
 
 from chromtransfer_plugin.checkpoint import Card, save_model
 from chromtransfer_plugin.device import describe, evaluating, pick_device
@@ -88,9 +88,7 @@ def memory(folder: Path, n: int, device: str) -> dict[str, float]:
 def child(folder: Path, device: str) -> None:
     options: dict[str, Any] = {"bed": folder / "many.bed", "genome": folder / "genome.fa", "device": device}
     predict_file(folder / "narrow", folder / "many.tsv", **options)
-    # Not getrusage's ru_maxrss: Linux hands that of the parent at the fork on through exec.
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    print(json.dumps({"peak_mib": int(status["VmHWM"].split()[0]) / 1024}))
+    print(json.dumps({"peak_mib": peak_mib()}))
 
 
 def speed(folder: Path, n: int, repeats: int, device: str) -> dict[str, Any]:

@@ -34,7 +34,7 @@ import click
 import numpy as np
 import pandas as pd
 import torch
-from machine import cpu_name
+from machine import cpu_name, peak_mib
 from prediction import NARROW, make_genome, make_model
 
 from chromtransfer_plugin.checkpoint import Card, load_model, save_model
@@ -306,9 +306,7 @@ def child(folder: Path, device: str) -> None:
         folder / "many.vcf", folder / "many.vcf.gz", genome=folder / "genome.fa", models=folder / "narrow",
         strand="forward", null="none", device=device,
     )  # fmt: skip
-    # Not getrusage's ru_maxrss: Linux hands that of the parent at the fork on through exec.
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    print(json.dumps({"peak_mib": int(status["VmHWM"].split()[0]) / 1024, "scored": done.counts["scored"]}))
+    print(json.dumps({"peak_mib": peak_mib(), "scored": done.counts["scored"]}))
 
 
 @click.command()

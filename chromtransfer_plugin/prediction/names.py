@@ -72,10 +72,15 @@ def choose_models(specs: str | Path | Sequence[str | Path], taken: Sequence[str]
     models = []
     for name, folder in found:
         network, card = load_model(folder)
-        columns = (name,) if len(card.outputs) == 1 else tuple(f"{name}.{output}" for output in card.outputs)
+        columns = columns_of(name, card.outputs)
         models.append(NamedModel(name, folder, network, card, sha256(folder / WEIGHTS), columns))
     _check_columns([column for model in models for column in model.columns], taken)
     return models
+
+
+def columns_of(name: str, outputs: Sequence[str]) -> tuple[str, ...]:
+    """Name the columns of a model's outputs: NAME for one output, NAME.OUTPUT for several."""
+    return (name,) if len(outputs) == 1 else tuple(f"{name}.{output}" for output in outputs)
 
 
 def _resolved(spec: str) -> list[tuple[str, Path]]:

@@ -15,7 +15,7 @@ from selene_sdk.predict._variant_effect_prediction import read_vcf_file
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.friendly import ChromTransferWarning
 from chromtransfer_plugin.text_blocks import TextKind, text_blocks
-from chromtransfer_plugin.variants.statuses import REASONS
+from chromtransfer_plugin.variants.statuses import REASONS, kind_of
 
 _KIND = TextKind(
     "a VCF file",
@@ -188,14 +188,11 @@ def _records(path: Path) -> Iterator[tuple[int, str]]:
 
 def _reason(ref: str, alt: str, width: int) -> str:
     """Say why Selene cannot score an allele; empty if it can."""
-    if alt in (".", ""):
-        return REASONS["no_alt"]
-    if alt == "*":
-        return REASONS["star"]
-    if re.search(r"[<\[\]]", alt):
-        return REASONS["symbolic"]
-    if not (_LETTERS.fullmatch(ref) and _LETTERS.fullmatch(alt)):
-        return REASONS["letters"]
+    kind = kind_of(alt or ".")
+    if kind is None and not _LETTERS.fullmatch(ref):
+        kind = "letters"
+    if kind is not None:
+        return REASONS[kind]
     return _LONG if len(ref) >= width else ""
 
 

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.onehot import N_CODE, encode
 from chromtransfer_plugin.variants.placing import Place, place
-from chromtransfer_plugin.variants.statuses import STATUSES, Flag
+from chromtransfer_plugin.variants.statuses import SCORED, STATUSES, Flag, kind_of
 from chromtransfer_plugin.variants.windows import has_unknown, reaches_off
 
 _CODE = {status: code for code, status in enumerate(STATUSES)}
-_DNA = frozenset("ACGT")
 _AT_ONCE = 1 << 24  # bases of the genome
 
 Rows = NDArray[np.bool_]
@@ -176,20 +175,8 @@ def _sizes(alleles: list[str]) -> NDArray[np.int64]:
 
 def _kinds(alleles: list[str]) -> NDArray[np.int64]:
     """Give the status that an allele has for what it is, 0 for bases."""
-    kinds = {allele: _kind(allele) for allele in set(alleles)}
+    kinds = {allele: _CODE[kind_of(allele) or SCORED] for allele in set(alleles)}
     return np.fromiter(map(kinds.__getitem__, alleles), dtype=np.int64, count=len(alleles))
-
-
-def _kind(allele: str) -> int:
-    if allele == ".":
-        return _CODE["no_alt"]
-    if allele == "*":
-        return _CODE["star"]
-    if (
-        set("<>[]") & set(allele) or allele[0] == "." or allele[-1] == "."
-    ):  # `.A` and `A.` are single breakends
-        return _CODE["symbolic"]
-    return 0 if _DNA.issuperset(allele) else _CODE["letters"]
 
 
 def _flags_as_written(written: _Written, table: pd.DataFrame) -> NDArray[np.int64]:

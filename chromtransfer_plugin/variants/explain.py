@@ -34,7 +34,7 @@ from chromtransfer_plugin.variants.models import Predictor
 from chromtransfer_plugin.variants.motif_changes import CHANGES, THRESHOLD, find_changes
 from chromtransfer_plugin.variants.page import Explained, render_page
 from chromtransfer_plugin.variants.scorer import Scorer, Settings
-from chromtransfer_plugin.variants.statuses import FLAG_NAMES, Flag
+from chromtransfer_plugin.variants.statuses import flag_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -308,9 +308,8 @@ def _short(bases: str) -> str:
 
 def _flag_text(flags: Any) -> str:
     """Name flags that are given as a number; those that are names already stay."""
-    if isinstance(flags, str):
-        return "" if flags == "." else flags
-    return "|".join(FLAG_NAMES[flag] for flag in Flag(int(flags)))
+    text = flags if isinstance(flags, str) else flag_text(int(flags))
+    return "" if text == "." else text
 
 
 def _count(changes: pd.DataFrame) -> str:

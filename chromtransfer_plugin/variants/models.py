@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.prediction.names import NamedModel, check_names, choose_models
+from chromtransfer_plugin.prediction.names import NamedModel, check_names, choose_models, columns_of
 
 
 class Predictor(NamedTuple):
@@ -117,9 +117,7 @@ def _ensemble(name: str, specs: Sequence[str], known: dict[Path, NamedModel]) ->
             )
         by_weights[member.sha256] = member
         _check_same_question(name, members[0], member)
-    outputs = members[0].card.outputs
-    columns = (name,) if len(outputs) == 1 else tuple(f"{name}.{output}" for output in outputs)
-    return Predictor(name, tuple(members), columns)
+    return Predictor(name, tuple(members), columns_of(name, members[0].card.outputs))
 
 
 def _check_same_question(name: str, first: NamedModel, member: NamedModel) -> None:

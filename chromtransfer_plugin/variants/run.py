@@ -27,12 +27,11 @@ from chromtransfer_plugin.variants.models import choose_predictors
 from chromtransfer_plugin.variants.null import Null, make_null
 from chromtransfer_plugin.variants.outputs import open_writers, remove_other_indexes
 from chromtransfer_plugin.variants.plan import NO_NULL, RECORD, Plan, Request, StrandChoice, format_of
-from chromtransfer_plugin.variants.records import Block, Edges, VariantSource
+from chromtransfer_plugin.variants.records import BLOCK_RECORDS, Block, Edges, VariantSource
 from chromtransfer_plugin.variants.scorer import Scorer, Scores
 from chromtransfer_plugin.variants.table import Results, Top, measures
 
-# Records held at a time, and alleles of them that are scored before the numbers are stored: what a kill loses.
-BLOCK_RECORDS, SCORED_ROWS = 4096, 512
+SCORED_ROWS = 512  # alleles of a block that are scored before the numbers are stored: what a kill loses
 NULL_SIZE = 1000
 _NUMBERS = 3  # stored of each allele and column: logits of REF and ALT, shift
 
@@ -181,8 +180,7 @@ class _Run:
     def run(self) -> VariantRun:
         look = self._look()
         look.check(self._plan.request.path, self._plan.genome)
-        with self._scorer.ready():
-            null = self._null()
+        null = self._null()
         self._facts = variant_plans.facts_of(self._plan, null.facts if null else None)
         partial = Partial(self._plan.out, self._identity(), _NUMBERS * len(self._plan.columns))
         with plain_no_room(partial.folder), partial.opened():
@@ -227,15 +225,16 @@ class _Run:
         request = self._plan.request
         if request.null == NO_NULL:
             return None
-        return make_null(
-            request.null,
-            request.null_size,
-            self._scorer,
-            self._plan.genome,
-            request.seed,
-            request.null_regions,
-            self._progress,
-        )
+        with self._scorer.ready():
+            return make_null(
+                request.null,
+                request.null_size,
+                self._scorer,
+                self._plan.genome,
+                request.seed,
+                request.null_regions,
+                self._progress,
+            )
 
     def _identity(self) -> dict[str, Any]:
         import torch

@@ -18,6 +18,7 @@ REASONS = {
     "edge": "window reaches off the contig",
 }
 STATUSES = (SCORED, *REASONS)  # status number -> code
+_DNA = frozenset("ACGT")
 
 
 class Flag(IntFlag):
@@ -38,3 +39,20 @@ FLAG_NAMES = {
     Flag.EDGE: "edge",
     Flag.SAME: "same",
 }
+
+
+def flag_text(flags: int) -> str:
+    """Name flags, joined by ``|``; "." if there are none."""
+    return "|".join(name for flag, name in FLAG_NAMES.items() if flags & flag) or "."
+
+
+def kind_of(allele: str) -> str | None:
+    """Give the status of an allele, in upper case, that is no sequence of bases; None if it is one."""
+    if allele == ".":
+        return "no_alt"
+    if allele == "*":
+        return "star"
+    # `.A` and `A.` are single breakends.
+    if set("<>[]") & set(allele) or allele[0] == "." or allele[-1] == ".":
+        return "symbolic"
+    return None if _DNA.issuperset(allele) else "letters"

@@ -15,7 +15,7 @@ from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.onehot import decode
 from chromtransfer_plugin.variants.effects import Effects
 from chromtransfer_plugin.variants.records import Block
-from chromtransfer_plugin.variants.statuses import FLAG_NAMES, STATUSES
+from chromtransfer_plugin.variants.statuses import FLAG_NAMES, STATUSES, flag_text
 from chromtransfer_plugin.variants.windows import window_starts
 
 TEXTS = ("chrom", "id", "ref", "alt", "status", "flags", "norm_ref", "norm_alt")
@@ -153,11 +153,7 @@ class Results:
         return pd.arrays.IntegerArray(np.asarray(values, dtype=np.int64), ~self.scored)
 
 
-def _flag_text(flags: int) -> str:
-    return "|".join(name for flag, name in FLAG_NAMES.items() if flags & flag) or "."
-
-
-_FLAG_TEXTS = np.array([_flag_text(flags) for flags in range(2 * max(FLAG_NAMES))], dtype=object)
+_FLAG_TEXTS = np.array([flag_text(flags) for flags in range(2 * max(FLAG_NAMES))], dtype=object)
 
 
 def _reference_starts(table: pd.DataFrame, width: int) -> NDArray[np.int64]:
