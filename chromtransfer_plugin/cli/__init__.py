@@ -11,10 +11,14 @@ import chromtransfer_plugin
 from chromtransfer_plugin import friendly
 from chromtransfer_plugin.cli.attribute import attribute
 from chromtransfer_plugin.cli.attributions import attributions
+from chromtransfer_plugin.cli.dataset import dataset
+from chromtransfer_plugin.cli.efficiency import efficiency
+from chromtransfer_plugin.cli.evaluate import evaluate
 from chromtransfer_plugin.cli.fetch import fetch
 from chromtransfer_plugin.cli.keras import import_keras
 from chromtransfer_plugin.cli.motifs import motifs
 from chromtransfer_plugin.cli.predict import predict
+from chromtransfer_plugin.cli.report import report
 from chromtransfer_plugin.cli.variants import variants
 from chromtransfer_plugin.cli.zoo import zoo
 from chromtransfer_plugin.constants import CELL_LINES, SEED, TEST_CHROMOSOMES
@@ -230,5 +234,7 @@ def export(
     click.echo(f"Kipoi model written to {folder}\ncheck it with: kipoi test {folder} --source=dir")
 
 
-for command in (attribute, attributions, motifs, fetch, import_keras, predict, variants, zoo):
+for command in (
+    attribute, attributions, dataset, efficiency, evaluate, fetch, import_keras, motifs, predict, report, variants, zoo,
+):  # fmt: skip
     main.add_command(command)

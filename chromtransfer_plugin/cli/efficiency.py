@@ -1,0 +1,10 @@
+"""``chromtransfer efficiency``."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+def efficiency() -> None:
+    """Be written."""
