@@ -1,0 +1,148 @@
+"""Find out what lies in the folders that a report is made of, and read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from chromtransfer_plugin.efficiency.record import RECORD as EFFICIENCY
+from chromtransfer_plugin.efficiency.record import EfficiencyRecord, read_efficiency
+from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.evaluation.record import RECORD as EVALUATION
+from chromtransfer_plugin.evaluation.record import EvaluationRecord, LineResult, read_evaluation
+from chromtransfer_plugin.evaluation.scores import SCORES, ScoreTable, read_scores
+from chromtransfer_plugin.json_record import read_record
+from chromtransfer_plugin.leaks import LeakReport
+from chromtransfer_plugin.preparation.manifest import MANIFEST, Manifest, read_manifest
+
+LEAKS, HISTORY = "leaks.json", "history.csv"
+WANTED: Mapping[str, str] = {
+    EVALUATION: "an evaluation (`chromtransfer evaluate`)",
+    EFFICIENCY: "a data-efficiency analysis (`chromtransfer efficiency`)",
+    MANIFEST: "a data set (`chromtransfer dataset build`)",
+    LEAKS: "a leak report (`chromtransfer dataset leaks`)",
+    HISTORY: "a training run (`chromtransfer train`, `selene_sdk`)",
+}
+
+Part = TypeVar("Part")
+
+
+class Evaluated(NamedTuple):
+    """An evaluation: where it lies, its record, and the scores of each line."""
+
+    folder: Path
+    record: EvaluationRecord
+    scores: dict[str, ScoreTable]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What lies in the given folders, in the order in which they were given; each with the folder's name.
+
+    Attributes
+    ----------
+    folders : list of Path
+    evaluations : list of Evaluated
+    efficiencies : list of (str, EfficiencyRecord)
+    datasets : list of (str, Manifest)
+    leaks : list of (str, LeakReport)
+    runs : list of (str, Path)
+        Training runs.
+    """
+
+    folders: list[Path]
+    evaluations: list[Evaluated] = field(default_factory=list)
+    efficiencies: list[tuple[str, EfficiencyRecord]] = field(default_factory=list)
+    datasets: list[tuple[str, Manifest]] = field(default_factory=list)
+    leaks: list[tuple[str, LeakReport]] = field(default_factory=list)
+    runs: list[tuple[str, Path]] = field(default_factory=list)
+
+
+def load_runs(folders: Sequence[str | Path]) -> Loaded:
+    """Read what lies in folders.
+
+    Parameters
+    ----------
+    folders : sequence of path
+        Each holds at least one of the files of :data:`WANTED`; one that is named twice counts once.
+
+    Returns
+    -------
+    Loaded
+
+    Raises
+    ------
+    ChromTransferError
+        If none is given, a folder is missing or holds nothing of that kind, or a part of it is missing, of another form
+        or does not fit the rest.
+    """
+    if not folders:
+        raise ChromTransferError("report: name at least one folder with a result.")
+    unique = list({Path(folder).absolute(): Path(folder) for folder in folders}.values())
+    names = dict(zip(unique, _short_names(unique), strict=True))
+    return Loaded(
+        folders=unique,
+        evaluations=_each(unique, EVALUATION, load_evaluation),
+        efficiencies=_each(unique, EFFICIENCY, lambda folder: (names[folder], read_efficiency(folder))),
+        datasets=_each(unique, MANIFEST, lambda folder: (names[folder], read_manifest(folder))),
+        leaks=_each(
+            unique,
+            LEAKS,
+            lambda folder: (names[folder], read_record(folder / LEAKS, LeakReport, "a report on leaks")),
+        ),
+        runs=_each(unique, HISTORY, lambda folder: (names[folder], folder)),
+    )
+
+
+def load_evaluation(folder: Path) -> Evaluated:
+    """Read an evaluation and its scores, and check that they belong together.
+
+    Raises
+    ------
+    ChromTransferError
+        If a file is missing or of another form, or scores are of other windows or models than the record.
+    """
+    record = read_evaluation(folder)
+    if not record.lines:
+        raise ChromTransferError(f"{folder / EVALUATION}: holds no line. Run `chromtransfer evaluate` again.")
+    return Evaluated(folder, record, {line.line: _scores(folder, line) for line in record.lines})
+
+
+def _scores(folder: Path, line: LineResult) -> ScoreTable:
+    if line.line in ("", ".", "..") or "/" in line.line or "\\" in line.line or "\0" in line.line:
+        raise ChromTransferError(
+            f"{folder / EVALUATION}: the line {line.line!r} cannot be the name of a folder. Rename it and evaluate again."
+        )
+    path = folder / line.line / SCORES
+    scores = read_scores(path, line.line)
+    names = {model.name for model in line.models}
+    if (len(scores.table), int(scores.y.sum())) != (line.n, line.n_positive) or names != set(scores.scores):
+        raise ChromTransferError(
+            f"{path}: {len(scores.table):,} windows ({int(scores.y.sum()):,} open) with scores of "
+            f"{', '.join(sorted(scores.scores)) or 'no model'} do not fit {EVALUATION}, which tells of {line.n:,} "
+            f"({line.n_positive:,} open) and {', '.join(sorted(names)) or 'no model'}. Run `chromtransfer evaluate` again."
+        )
+    return scores
+
+
+def _each(folders: Sequence[Path], name: str, read: Callable[[Path], Part]) -> list[Part]:
+    return [read(folder) for folder in folders if (folder / name).is_file()]
+
+
+def _short_names(folders: Sequence[Path]) -> list[str]:
+    """Call each folder by its last name, or as it was given where that would not tell them apart; check that it is known."""
+    for folder in folders:
+        if not folder.is_dir():
+            raise ChromTransferError(f"{folder}: there is no such folder, expected one with a result.")
+        if not any((folder / name).is_file() for name in WANTED):
+            looked = "; ".join(f"{name}: {what}" for name, what in WANTED.items())
+            raise ChromTransferError(
+                f"{folder}: holds no result that a report can show. Looked for {looked}."
+            )
+    last = [folder.absolute().name for folder in folders]
+    return [
+        str(folder) if last.count(name) > 1 or not name else name
+        for folder, name in zip(folders, last, strict=True)
+    ]

@@ -1,0 +1,339 @@
+"""The rules of the verdict, with every threshold in one place (explained in docs/evaluation_report.md)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
+
+from chromtransfer_plugin.evaluation.record import (
+    Calibration,
+    Comparison,
+    EvaluationRecord,
+    LineResult,
+    Measure,
+    ModelResult,
+)
+
+Level = Literal["usable", "usable for ranking", "weak", "broken", "cannot tell"]
+LEVELS: tuple[Level, ...] = (
+    "usable",
+    "usable for ranking",
+    "weak",
+    "broken",
+    "cannot tell",
+)  # from best to worst
+
+FEWEST = 20  # windows of each class, and loci, below which nothing is said
+WIDEST = 0.2  # width of the interval of AUROC above which nothing is said
+LEAKS_MANY = 0.05  # share of test windows known from training above which no number is believed
+LEAKS_SOME = 0.01  # share above which it is mentioned
+CHANCE = 0.5  # AUROC of guessing
+LOW_AUROC = 0.7  # AUROC below which a model is weak whatever it is compared with
+MISCALIBRATED = 0.05  # ECE above which probabilities are not to be read as they are
+ONE_SIDED = 0.05  # share of a class that is called right at 0.5 below which calls at 0.5 are useless
+
+FLOOR, REFERENCE = "kmer", "external"  # kinds of models that others are compared with
+
+
+class Finding(NamedTuple):
+    """What a rule found.
+
+    Attributes
+    ----------
+    rule : str
+    level : str
+        The best level that a model can have in spite of it; ``usable`` for what speaks for it or is only stated.
+    text : str
+        Part of a sentence that begins with "because".
+    advice : str
+        What to do about it, whole sentences; may be empty.
+    """
+
+    rule: str
+    level: Level
+    text: str
+    advice: str = ""
+
+
+class Trained(NamedTuple):
+    """What the learning curves of a model show: ``state`` and the same in words."""
+
+    state: Literal["sound", "overfits", "diverged", "still improving"]
+    text: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """One model on one line, and what is known of its training."""
+
+    record: EvaluationRecord
+    line: LineResult
+    model: ModelResult
+    trained: Trained | None = None
+
+    def measure(self, name: str) -> Measure:
+        """Return a metric; one that is not in the record has no value."""
+        return self.model.measures.get(name, Measure(value=None))
+
+    def difference(self, other: ModelResult) -> Measure | None:
+        """AUROC of this model minus that of another; None if they were not compared."""
+        for one in self.line.comparisons:
+            if one.metric == "auroc" and {one.a, one.b} == {self.model.name, other.name} and one.a != one.b:
+                return one.difference if one.a == self.model.name else turned(one)
+        return None
+
+
+Rule: TypeAlias = Callable[[Case], Iterator[Finding]]
+
+
+def turned(comparison: Comparison) -> Measure:
+    """Return the difference as ``b`` minus ``a``."""
+    value, low, high = (
+        None if number is None else -number
+        for number in (comparison.difference.value, comparison.difference.high, comparison.difference.low)
+    )
+    return Measure(value=value, low=low, high=high)
+
+
+def few(case: Case) -> Iterator[Finding]:
+    """Too few windows of a class, or too few loci, for any statement."""
+    n, positive, loci = case.line.n, case.line.n_positive, case.line.n_loci
+    smallest = min(positive, n - positive)
+    if smallest == 0:
+        which = "closed" if positive == 0 else "open"
+        yield Finding(
+            "few", "cannot tell", f"all {n:,} test windows are {which}",
+            f"Test on windows of both classes, at least {FEWEST} of each.",
+        )  # fmt: skip
+    elif smallest < FEWEST or loci < FEWEST:
+        # The mix of classes and of windows per locus will stay as it is.
+        wanted = math.ceil(n * max(FEWEST / smallest, FEWEST / max(loci, 1)))
+        yield Finding(
+            "few", "cannot tell",
+            f"there are only {positive:,} open and {n - positive:,} closed test windows in {loci:,} loci, and below "
+            f"{FEWEST} of each any number may be luck",
+            f"Test on about {wanted:,} windows like these.",
+        )  # fmt: skip
+
+
+def wide(case: Case) -> Iterator[Finding]:
+    """An interval that is missing, or so wide that it says nothing."""
+    auroc = case.measure("auroc")
+    if auroc.value is None:
+        return  # one class only
+    if auroc.low is None or auroc.high is None:
+        yield Finding(
+            "wide",
+            "cannot tell",
+            f"AUROC {auroc.value:.3f} has no interval",
+            "Evaluate again with resamples.",
+        )
+    elif auroc.high - auroc.low > WIDEST:
+        wanted = math.ceil(case.line.n * ((auroc.high - auroc.low) / WIDEST) ** 2)
+        yield Finding(
+            "wide", "cannot tell",
+            f"AUROC may be anything from {auroc.low:.2f} to {auroc.high:.2f} on so few windows ({case.line.n:,})",
+            f"Test on about {wanted:,} windows like these.",
+        )  # fmt: skip
+
+
+def leaks(case: Case) -> Iterator[Finding]:
+    """Test windows that are known from training."""
+    report = case.line.leaks
+    if report is None or report.n_test == 0 or case.model.kind == "pretrained":
+        return  # a pre-trained model saw other windows than those the report is about
+    known = max(report.n_identical, report.n_overlapping, report.n_leaking)
+    share = known / report.n_test
+    text = f"{known:,} of {report.n_test:,} test windows ({share:.1%}) are, or share sequence with, training windows"
+    if share > LEAKS_MANY:
+        yield Finding(
+            "leaks", "cannot tell", f"{text}: do not believe these numbers",
+            "Split the data by homology (`chromtransfer dataset split`), train again and test again.",
+        )  # fmt: skip
+    elif share > LEAKS_SOME:
+        yield Finding("leaks", "usable", f"{text}, which may flatter the numbers a little")
+
+
+def ranking(case: Case) -> Iterator[Finding]:
+    """Whether open windows get higher probabilities than closed ones at all."""
+    auroc = case.measure("auroc")
+    if auroc.value is None:
+        return
+    text = f"AUROC is {with_interval(auroc)}"
+    low, high = auroc.low, auroc.high
+    mistakes = (
+        "genome assembly, 0- or 1-based coordinates, the column of labels, the output that was evaluated"
+    )
+    if high is not None and high < CHANCE:
+        yield Finding(
+            "ranking", "broken", f"{text}: it ranks upside down",
+            f"Look for a mistake before anything else: labels or classes swapped, {mistakes}.",
+        )  # fmt: skip
+    elif low is not None and low <= CHANCE:
+        yield Finding(
+            "ranking", "broken", f"{text}, which cannot be told from guessing (0.5)",
+            f"Do not use it here. Look for a mistake ({mistakes}); if there is none, fine-tune on this line.",
+        )  # fmt: skip
+    elif auroc.value < LOW_AUROC:
+        yield Finding(
+            "ranking", "weak", f"{text}, better than guessing but below {LOW_AUROC}",
+            "Use it for averages over many windows at most. Fine-tune on this line, or on more of its windows.",
+        )  # fmt: skip
+    else:
+        yield Finding("ranking", "usable", text)
+
+
+def floor(case: Case) -> Iterator[Finding]:
+    """Whether the network does better than counting k-mers."""
+    floors = [model for model in case.line.models if model.kind == FLOOR]
+    if case.model.kind == FLOOR:
+        yield Finding("floor", "usable", "it is the floor that the others must beat")
+        return
+    for other in floors:
+        difference = case.difference(other)
+        if difference is None or difference.low is None or difference.high is None:
+            continue
+        text = f"the k-mer floor by {with_interval(difference, signed=True)} in AUROC"
+        if difference.high < 0:
+            yield Finding(
+                "floor", "broken", f"it is worse than {text}",
+                "Counting k-mers does better: use that, or look for a mistake in training and in the windows.",
+            )  # fmt: skip
+        elif difference.low <= 0:
+            yield Finding(
+                "floor", "weak", f"it is not shown to beat {text}",
+                "The network adds nothing that k-mer counts do not have: train on more windows, start from a "
+                "pre-trained model, or use the k-mer model.",
+            )  # fmt: skip
+        else:
+            yield Finding("floor", "usable", f"it beats {text}")
+        return
+    yield Finding("floor", "usable", "it was not compared with the k-mer floor")
+
+
+def reference(case: Case) -> Iterator[Finding]:
+    """How it compares with scores from elsewhere, such as the authors'."""
+    for other in case.line.models:
+        difference = case.difference(other) if other.kind == REFERENCE else None
+        if difference is None or difference.low is None or difference.high is None:
+            continue
+        text = f"{other.name}: {with_interval(difference, signed=True)} in AUROC"
+        if difference.high < 0:
+            yield Finding(
+                "reference",
+                "usable",
+                f"it is below {text}",
+                f"Better scores exist for these windows: {other.name}.",
+            )
+        elif difference.low > 0:
+            yield Finding("reference", "usable", f"it is above {text}")
+        else:
+            yield Finding("reference", "usable", f"it cannot be told from {text}")
+
+
+def calls(case: Case) -> Iterator[Finding]:
+    """Whether calls at 0.5 are of both classes."""
+    model = case.model
+    positive, negative = model.tp + model.fn, model.fp + model.tn
+    if positive == 0 or negative == 0:
+        return
+    found, left = model.tp / positive, model.tn / negative
+    if min(found, left) >= ONE_SIDED:
+        return
+    nearly = "" if model.tp + model.fp == 0 or model.fn + model.tn == 0 else "nearly "
+    which = "closed" if found < left else "open"
+    threshold, best = case.measure("best_f1_threshold").value, case.measure("best_f1_positive").value
+    instead = (
+        f"Do not call at 0.5: call open above {threshold:.3g} (F1 of open windows {best:.2f} on these very windows; "
+        "choose it on other windows), or correct the probabilities first."
+        if threshold is not None and best is not None
+        else "Do not call at 0.5: choose a threshold on windows of a validation fold."
+    )
+    yield Finding(
+        "calls",
+        "usable for ranking",
+        f"calls at 0.5 are broken: it calls {nearly}every window {which}",
+        instead,
+    )
+
+
+def calibration(case: Case) -> Iterator[Finding]:
+    """Whether probabilities are what they say, or can be made so."""
+    ece = case.measure("ece").value
+    if ece is None:
+        return
+    if ece <= MISCALIBRATED:
+        yield Finding(
+            "calibration",
+            "usable",
+            f"its probabilities can be read as they are (calibration error ECE {ece:.3f})",
+        )
+        return
+    text = f"its probabilities are off by {ece:.2f} on average (ECE)"
+    best = best_correction(case.model)
+    if best is None or best.ece.value is None:
+        yield Finding(
+            "calibration", "usable for ranking", f"{text}, and no correction was tried",
+            "Rank windows by it, but do not read its probabilities.",
+        )  # fmt: skip
+    elif best.ece.value <= MISCALIBRATED:
+        how = f"{best.method} scaling" if best.method == "temperature" else "isotonic regression"
+        detail = f", T = {best.temperature:.2f}" if best.temperature is not None else ""
+        yield Finding(
+            "calibration", "usable for ranking",
+            f"{text}, which {how} corrects ({best.ece.value:.3f} left{detail})",
+            f"Rank windows by it; correct its probabilities by {how} before you read them or call at 0.5.",
+        )  # fmt: skip
+    else:
+        yield Finding(
+            "calibration", "usable for ranking", f"{text}, and still by {best.ece.value:.2f} after correction",
+            "Rank windows by it, but do not read its probabilities, corrected or not.",
+        )  # fmt: skip
+
+
+def precision(case: Case) -> Iterator[Finding]:
+    """What its average precision is worth, given how many windows are open."""
+    ap = case.measure("average_precision")
+    if ap.value is not None and case.line.n:
+        share = case.line.n_positive / case.line.n
+        yield Finding(
+            "precision",
+            "usable",
+            f"average precision is {with_interval(ap)}, where guessing gives {share:.3f}",
+        )
+
+
+def learning(case: Case) -> Iterator[Finding]:
+    """What its learning curves show."""
+    if case.trained is None or case.trained.state == "sound":
+        return
+    level: Level = "weak" if case.trained.state == "diverged" else "usable"
+    advice = {
+        "overfits": "Fewer epochs, more windows or a frozen trunk may help.",
+        "diverged": "Train again with a lower learning rate.",
+        "still improving": "Train for more epochs: it had not finished.",
+    }[case.trained.state]
+    yield Finding("learning", level, f"in training, {case.trained.text}", advice)
+
+
+RULES: tuple[Rule, ...] = (
+    few, wide, leaks, ranking, floor, calls, calibration, learning, reference, precision,
+)  # fmt: skip
+
+
+def best_correction(model: ModelResult) -> Calibration | None:
+    """Return the correction that leaves the smallest ECE; None if none was tried."""
+    tried = [one for one in model.calibration if one.method != "none" and one.ece.value is not None]
+    return min(tried, key=lambda one: one.ece.value or 0.0, default=None)
+
+
+def with_interval(measure: Measure, signed: bool = False) -> str:
+    """Write a value with its interval: ``0.862 [0.853, 0.871]``."""
+    form = "+.3f" if signed else ".3f"
+    if measure.value is None:
+        return "not defined"
+    if measure.low is None or measure.high is None:
+        return f"{measure.value:{form}}".replace("-", "−")
+    return f"{measure.value:{form}} [{measure.low:{form}}, {measure.high:{form}}]".replace("-", "−")
