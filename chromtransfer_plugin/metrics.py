@@ -12,10 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.evaluation.draws import make_draws, percentiles, require_level
 
 Floats: TypeAlias = NDArray[np.float64]
 Labels: TypeAlias = NDArray[np.int64]
 Metric: TypeAlias = Callable[[Labels, Floats], float]
+
+N_BINS = 10  # of the reliability curve and the calibration error
 
 _ONE_CLASS = (
     "Only one class is present: auroc, the three area metrics under precision-recall and best F1 are NaN."
@@ -150,7 +153,7 @@ def binary_metrics(y_true: ArrayLike, probability: ArrayLike, threshold: float =
         fn=fn,
         tn=tn,
         brier=float(np.mean((p - y) ** 2)),
-        log_loss=float(sk.log_loss(y, p, labels=[0, 1])),
+        log_loss=float(window_log_loss(y, p).mean()),
         ece=expected_calibration_error(y, p),
         best_f1_positive=best_f1,
         best_f1_threshold=best_threshold,
@@ -213,21 +216,41 @@ def auprc_davis_goadrich(y: Labels, p: Floats) -> float:
     last_of_tie = np.append(np.diff(np.asarray(p)[order]) != 0, True)
     tp = np.append(0, np.cumsum(np.asarray(y)[order])[last_of_tie]).astype(np.float64)
     fp = np.append(0, np.flatnonzero(last_of_tie) + 1) - tp
-    rises = np.diff(tp) > 0  # recall does not move elsewhere, so there is no area
-    t0, t1, f0, f1 = tp[:-1][rises], tp[1:][rises], fp[:-1][rises], fp[1:][rises]
-    slope = (f1 - f0) / (t1 - t0)
+    return float(davis_goadrich_areas(tp[:-1], tp[1:], fp[:-1], fp[1:]).sum() / tp[-1])
+
+
+def davis_goadrich_areas(t0: Floats, t1: Floats, f0: Floats, f1: Floats) -> Floats:
+    """Area under precision between true positives ``t0`` and ``t1`` while false positives grow from ``f0`` to ``f1``.
+
+    All are arrays of one shape, as is the result. Divide by the number of positives for an area over recall.
+    """
+    rise = t1 - t0
+    rises = rise > 0  # recall does not move elsewhere, so there is no area
+    slope = (f1 - f0) / np.where(rises, rise, 1.0)
     a, b = f0 - slope * t0, 1 + slope
-    with np.errstate(divide="ignore", invalid="ignore"):
-        # From the origin a is 0 and precision is the constant 1 / b; the logarithm would be of 0 / 0.
-        log_ratio = np.where(a == 0, 0.0, np.log((a + b * t1) / (a + b * t0)))
-    area = (t1 - t0) / b - a / b**2 * log_ratio
-    return float(area.sum() / tp[-1])
+    # From the origin a is 0 and precision is the constant 1 / b; the logarithm would be of a division by 0.
+    curved = rises & (a != 0)
+    ratio = np.divide(t1 + f1, t0 + f0, out=np.ones_like(a), where=curved)
+    return np.where(rises, rise / b - a / b**2 * np.log(ratio), 0.0)
 
 
-def reliability(y_true: ArrayLike, probability: ArrayLike, n_bins: int = 10) -> Reliability:
-    """Mean predicted probability and observed positive share in equal-width bins of [0, 1].
+def window_log_loss(y: Labels, p: Floats) -> Floats:
+    """Negative log likelihood (nats) of each example; probabilities are clipped as scikit-learn clips them."""
+    smallest = np.finfo(np.float64).eps
+    p = np.clip(np.asarray(p, dtype=np.float64), smallest, 1 - smallest)
+    return -np.log(np.where(np.asarray(y) == 1, p, 1 - p))
 
-    A probability on an inner edge belongs to the bin above it, 1 to the last bin.
+
+def bin_of(p: Floats, n_bins: int = N_BINS) -> NDArray[np.int64]:
+    """Number the equal-width bin of [0, 1] that each probability lies in.
+
+    One on an inner edge belongs to the bin above it, 1 to the last bin.
+    """
+    return np.minimum((p * n_bins).astype(np.int64), n_bins - 1)
+
+
+def reliability(y_true: ArrayLike, probability: ArrayLike, n_bins: int = N_BINS) -> Reliability:
+    """Mean predicted probability and observed positive share in the bins of :func:`bin_of`.
 
     Returns
     -------
@@ -237,7 +260,7 @@ def reliability(y_true: ArrayLike, probability: ArrayLike, n_bins: int = 10) -> 
     y, p = _checked(y_true, probability)
     if n_bins < 1:
         raise ChromTransferError(f"reliability: n_bins must be at least 1, got {n_bins}.")
-    index = np.minimum((p * n_bins).astype(np.int64), n_bins - 1)
+    index = bin_of(p, n_bins)
     n = np.bincount(index, minlength=n_bins)
     with np.errstate(invalid="ignore"):
         predicted = np.bincount(index, weights=p, minlength=n_bins) / n
@@ -245,7 +268,7 @@ def reliability(y_true: ArrayLike, probability: ArrayLike, n_bins: int = 10) -> 
     return Reliability(n, predicted, observed)
 
 
-def expected_calibration_error(y_true: ArrayLike, probability: ArrayLike, n_bins: int = 10) -> float:
+def expected_calibration_error(y_true: ArrayLike, probability: ArrayLike, n_bins: int = N_BINS) -> float:
     """Mean of ``|observed - mean predicted|`` over the bins of :func:`reliability`, weighted by size."""
     bins = reliability(y_true, probability, n_bins)
     filled = bins.n > 0
@@ -288,7 +311,8 @@ def bootstrap_interval(
 
     Notes
     -----
-    Examples are resampled as if independent. Overlapping windows are not, so the interval is then too narrow.
+    Examples are resampled as if independent. Overlapping windows are not, so the interval is then too narrow;
+    :func:`~chromtransfer_plugin.evaluation.measures.measure_all` resamples whole loci.
     """
     y, p = _checked(y_true, probability)
     return _bootstrap(y, lambda rows: metric(y[rows], p[rows]), n, level, seed)
@@ -316,24 +340,12 @@ def bootstrap_difference(
 def _bootstrap(
     y: Labels, statistic: Callable[[NDArray[np.int64]], float], n: int, level: float, seed: int
 ) -> Interval:
-    if not 0 < y.sum() < len(y):
-        raise ChromTransferError(
-            f"bootstrap: all {len(y)} labels are {y[0]}; an interval needs examples of both classes."
-        )
-    if n < 1 or not 0 < level < 1:
-        raise ChromTransferError(
-            f"bootstrap: need n >= 1 and a level between 0 and 1, got n={n}, level={level}."
-        )
-    rng = np.random.default_rng(seed)
-    values, redrawn = np.empty(n), 0
-    for i in range(n):
-        rows = rng.integers(0, len(y), size=len(y))
-        while not 0 < y[rows].sum() < len(y):
-            redrawn += 1
-            rows = rng.integers(0, len(y), size=len(y))
-        values[i] = statistic(rows)
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(statistic(np.arange(len(y)))), float(low), float(high), level, redrawn)
+    require_level(level)
+    every = np.arange(len(y))
+    draws = make_draws(y, every, resample="window", n=n, seed=seed)
+    values = [statistic(np.repeat(every, counts)) for counts in draws.counts]
+    low, high = percentiles(values, level) or (math.nan, math.nan)
+    return Interval(float(statistic(every)), low, high, level, draws.redrawn)
 
 
 def _f1(hit: int, false_alarm: int, miss: int) -> float:

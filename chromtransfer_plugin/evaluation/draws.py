@@ -89,6 +89,12 @@ def make_draws(
     return Draws(counts, redrawn, resample)
 
 
+def require_level(level: float) -> None:
+    """Raise if the coverage of an interval is not between 0 and 1."""
+    if not 0 < level < 1:
+        raise ChromTransferError(f"bootstrap: need a level between 0 and 1, got level={level}.")
+
+
 def percentiles(values: ArrayLike, level: float) -> tuple[float, float] | None:
     """Take the percentile interval of a statistic of the resamples.
 
@@ -108,8 +114,7 @@ def percentiles(values: ArrayLike, level: float) -> tuple[float, float] | None:
     ChromTransferError
         If ``level`` is not between 0 and 1.
     """
-    if not 0 < level < 1:
-        raise ChromTransferError(f"bootstrap: need a level between 0 and 1, got level={level}.")
+    require_level(level)
     numbers = np.asarray(values, dtype=np.float64)
     if not len(numbers) or not np.isfinite(numbers).all():
         return None
