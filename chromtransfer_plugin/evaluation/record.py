@@ -183,8 +183,25 @@ class LineResult(_Part):
     read: list[str] = []
 
 
+class MeanOverLines(_Part):
+    """A model's mean over all lines.
+
+    Attributes
+    ----------
+    name : str
+    measures : dict of str to Measure
+        By name of :data:`METRICS`; intervals are of the mean of the lines' r-th resamples.
+    """
+
+    name: str
+    measures: dict[str, Measure]
+
+
 class EvaluationRecord(_Part):
-    """What ``evaluation.json`` holds. ``settings`` are all options; ``command`` is what was typed."""
+    """What ``evaluation.json`` holds. ``settings`` are all options; ``command`` is what was typed.
+
+    ``means`` is empty for a single line.
+    """
 
     format: Literal["chromtransfer-evaluation/1"] = "chromtransfer-evaluation/1"
     command: list[str]
@@ -197,6 +214,7 @@ class EvaluationRecord(_Part):
     resamples: int
     level: float
     lines: list[LineResult]
+    means: list[MeanOverLines] = []
 
 
 def read_evaluation(folder: str | Path) -> EvaluationRecord:

@@ -1,0 +1,127 @@
+"""The labelled windows of one line: read, checked, put into genome order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.genome import Genome
+from chromtransfer_plugin.regions import labelled, read_regions, region_ids
+from chromtransfer_plugin.splits import loci
+from chromtransfer_plugin.targets import Labelled, used_once
+
+KEY = ["chrom", "start", "end"]
+
+
+@dataclass(frozen=True)
+class LabelledWindows:
+    """Windows of one file, each once, in genome order.
+
+    Attributes
+    ----------
+    path : Path
+    table : DataFrame
+        ``chrom, start, end, label, y, locus``; N rows.
+    codes : ndarray (N, L) uint8
+    rows : DataFrame
+        ``row, id, label``: all usable rows of the file, in file order, with repeated windows. ``row`` counts every row
+        of the file from 0, unusable ones too.
+    n_rows : int
+        Rows of the file that are no comments.
+    read : list of str
+        What was read and dropped, in words.
+    dropped : list of (int, str, str)
+        Line number, text, reason.
+    """
+
+    path: Path
+    table: pd.DataFrame
+    codes: NDArray[np.uint8]
+    rows: pd.DataFrame
+    n_rows: int
+    read: list[str]
+    dropped: list[tuple[int, str, str]]
+
+    @property
+    def y(self) -> NDArray[np.int64]:
+        """Labels (N,), 1 for open."""
+        return self.table["y"].to_numpy(dtype=np.int64)
+
+    @property
+    def ids(self) -> pd.Series:
+        """``chrom:start-end`` of each window."""
+        return region_ids(self.table)
+
+
+def read_labelled(
+    path: str | Path,
+    genome: Genome,
+    positive: str,
+    width: int,
+    chromosomes: Sequence[str] = (),
+) -> LabelledWindows:
+    """Read the labelled windows of one line.
+
+    Parameters
+    ----------
+    path : path
+        BED, narrowPeak or ``chrom:start-end,label``.
+    genome : Genome
+    positive : str
+    width : int
+    chromosomes : sequence of str
+        Keep only windows on these; empty for all.
+
+    Raises
+    ------
+    ChromTransferError
+        If the file is unusable, a window has contradictory labels, or only one class is left.
+    """
+    regions = read_regions(path, genome=genome, width=width)
+    table, report = regions.table, regions.report
+    lines = np.sort([*table["source_line"], *(line for line, _, _ in report.dropped)])
+    rows = pd.DataFrame(
+        {
+            "row": np.searchsorted(lines, table["source_line"]),
+            "id": region_ids(table),
+            "label": table["label"],
+        }
+    )
+    read = report.summary().splitlines()
+    y = labelled(regions, positive)
+    if chromosomes:
+        inside = table["chrom"].isin(list(chromosomes)).to_numpy()
+        read.append(f"{inside.sum()} of {len(inside)} windows lie on {', '.join(chromosomes)}")
+        if not inside.any():
+            found = ", ".join(sorted(set(table["chrom"]))[:30])
+            raise ChromTransferError(
+                f"{path}: no window lies on {', '.join(chromosomes)} (--test-chromosome); they lie on {found}."
+            )
+        table, y = table[inside].reset_index(drop=True), y[inside]
+    once, note = used_once(Labelled(table, y[:, None]))
+    read += note.split("\n")[1:]
+    table, y = once.table, once.targets[:, 0].astype(np.int8)
+    _check_classes(path, table, y, positive)
+    order = np.lexsort((table["start"].to_numpy(), genome.contig_index(table["chrom"].to_numpy())))
+    table = table[[*KEY, "label"]].assign(y=y).iloc[order].reset_index(drop=True)
+    codes = genome.extract(table["chrom"].to_numpy(), table["start"].to_numpy(), width)
+    return LabelledWindows(
+        Path(path), table.assign(locus=loci(table)), codes, rows, len(lines), read, list(report.dropped)
+    )
+
+
+def _check_classes(path: str | Path, table: pd.DataFrame, y: NDArray[np.int8], positive: str) -> None:
+    n, n_positive = len(y), int(y.sum())
+    if 0 < n_positive < n:
+        return
+    counts = ", ".join(f"{label} {count}" for label, count in table["label"].value_counts().items())
+    raise ChromTransferError(
+        f"{path}: {n_positive} windows are positive ('{positive}') and {n - n_positive} negative ({counts}): both classes "
+        "are needed. Add windows of the other one, name another --positive label, or choose other --test-chromosome."
+    )
