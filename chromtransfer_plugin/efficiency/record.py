@@ -35,6 +35,12 @@ class Draw(_Part):
     measures : dict of str to float or None
         f1_negative, f1_positive, f1_weighted, auroc, average_precision, brier, ... on the test windows.
     seconds : float
+    n_validation : int
+        How many of the ``n`` chose the epoch; 0 where the protocol does not choose.
+    epochs, best_epoch : int
+        Trained, and the one whose weights were tested.
+    redrawn : int
+        Shares that could not be trained on (one class only, no fold to validate on) and were drawn again.
     """
 
     fraction: float
@@ -44,6 +50,10 @@ class Draw(_Part):
     seed: int
     measures: dict[str, float | None]
     seconds: float
+    n_validation: int = 0
+    epochs: int = 0
+    best_epoch: int = 0
+    redrawn: int = 0
 
 
 class Row(_Part):
@@ -68,6 +78,15 @@ class EfficiencyRecord(_Part):
     line, pretrained, genome, device : str
     references : dict of str to float
         AUROC of other models on the same test windows, e.g. ``{"pretrained, un-tuned": 0.55}``, drawn as lines.
+    resample, resamples, level
+        Of the bands: what of the test windows is drawn with replacement (the draws always are), how often, coverage.
+    n_test_loci : int
+    redrawn : int
+        Sum of that of the draws.
+    finding : str
+        What the table says, in words.
+    read : list of str
+        What was read and dropped, in words.
     """
 
     format: Literal["chromtransfer-efficiency/1"] = "chromtransfer-efficiency/1"
@@ -85,6 +104,13 @@ class EfficiencyRecord(_Part):
     draws: list[Draw]
     rows: list[Row]
     references: dict[str, float] = {}
+    resample: Literal["locus", "window"] = "locus"
+    resamples: int = 0
+    level: float = 0.95
+    n_test_loci: int = 0
+    redrawn: int = 0
+    finding: str = ""
+    read: list[str] = []
 
 
 def read_efficiency(folder: str | Path) -> EfficiencyRecord:
