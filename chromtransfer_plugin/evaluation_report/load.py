@@ -15,9 +15,11 @@ from chromtransfer_plugin.evaluation.record import EvaluationRecord, LineResult,
 from chromtransfer_plugin.evaluation.scores import SCORES, ScoreTable, read_scores
 from chromtransfer_plugin.json_record import read_record
 from chromtransfer_plugin.leaks import LeakReport
+from chromtransfer_plugin.learning_curves import HISTORY, SELENE_VALIDATION, LearningCurve, read_learning
 from chromtransfer_plugin.preparation.manifest import MANIFEST, Manifest, read_manifest
 
-LEAKS, HISTORY = "leaks.json", "history.csv"
+LEAKS = "leaks.json"
+RUN = (HISTORY, f"fold_*/{HISTORY}", SELENE_VALIDATION)
 WANTED: Mapping[str, str] = {
     EVALUATION: "an evaluation (`chromtransfer evaluate`)",
     EFFICIENCY: "a data-efficiency analysis (`chromtransfer efficiency`)",
@@ -48,8 +50,8 @@ class Loaded:
     efficiencies : list of (str, EfficiencyRecord)
     datasets : list of (str, Manifest)
     leaks : list of (str, LeakReport)
-    runs : list of (str, Path)
-        Training runs.
+    runs : list of (str, list of LearningCurve)
+        Training runs; an ensemble has one curve for each fold.
     """
 
     folders: list[Path]
@@ -57,7 +59,7 @@ class Loaded:
     efficiencies: list[tuple[str, EfficiencyRecord]] = field(default_factory=list)
     datasets: list[tuple[str, Manifest]] = field(default_factory=list)
     leaks: list[tuple[str, LeakReport]] = field(default_factory=list)
-    runs: list[tuple[str, Path]] = field(default_factory=list)
+    runs: list[tuple[str, list[LearningCurve]]] = field(default_factory=list)
 
 
 def load_runs(folders: Sequence[str | Path]) -> Loaded:
@@ -92,7 +94,7 @@ def load_runs(folders: Sequence[str | Path]) -> Loaded:
             LEAKS,
             lambda folder: (names[folder], read_record(folder / LEAKS, LeakReport, "a report on leaks")),
         ),
-        runs=_each(unique, HISTORY, lambda folder: (names[folder], folder)),
+        runs=[(names[folder], read_learning(folder)) for folder in unique if is_run(folder)],
     )
 
 
@@ -127,6 +129,11 @@ def _scores(folder: Path, line: LineResult) -> ScoreTable:
     return scores
 
 
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds a log of training."""
+    return any(path.is_file() for pattern in RUN for path in folder.glob(pattern))
+
+
 def _each(folders: Sequence[Path], name: str, read: Callable[[Path], Part]) -> list[Part]:
     return [read(folder) for folder in folders if (folder / name).is_file()]
 
@@ -136,7 +143,7 @@ def _short_names(folders: Sequence[Path]) -> list[str]:
     for folder in folders:
         if not folder.is_dir():
             raise ChromTransferError(f"{folder}: there is no such folder, expected one with a result.")
-        if not any((folder / name).is_file() for name in WANTED):
+        if not any((folder / name).is_file() for name in WANTED) and not is_run(folder):
             looked = "; ".join(f"{name}: {what}" for name, what in WANTED.items())
             raise ChromTransferError(
                 f"{folder}: holds no result that a report can show. Looked for {looked}."

@@ -15,6 +15,7 @@ from chromtransfer_plugin.evaluation.record import (
     Measure,
     ModelResult,
 )
+from chromtransfer_plugin.learning_curves import Diagnosis
 
 Level = Literal["usable", "usable for ranking", "weak", "broken", "cannot tell"]
 LEVELS: tuple[Level, ...] = (
@@ -34,6 +35,12 @@ LOW_AUROC = 0.7  # AUROC below which a model is weak whatever it is compared wit
 MISCALIBRATED = 0.05  # ECE above which probabilities are not to be read as they are
 ONE_SIDED = 0.05  # share of a class that is called right at 0.5 below which calls at 0.5 are useless
 
+LEARNING_ADVICE = {
+    "overfits": "Fewer epochs, more windows or a frozen trunk may help.",
+    "diverged": "Train again with a lower learning rate.",
+    "improving": "Train for more epochs: it had not finished.",
+    "flat": "Train again with a higher learning rate, if it was trained at all.",
+}
 FLOOR, REFERENCE = "kmer", "external"  # kinds of models that others are compared with
 
 
@@ -57,13 +64,6 @@ class Finding(NamedTuple):
     advice: str = ""
 
 
-class Trained(NamedTuple):
-    """What the learning curves of a model show: ``state`` and the same in words."""
-
-    state: Literal["sound", "overfits", "diverged", "still improving"]
-    text: str
-
-
 @dataclass(frozen=True)
 class Case:
     """One model on one line, and what is known of its training."""
@@ -71,7 +71,7 @@ class Case:
     record: EvaluationRecord
     line: LineResult
     model: ModelResult
-    trained: Trained | None = None
+    learning: Diagnosis | None = None
 
     def measure(self, name: str) -> Measure:
         """Return a metric; one that is not in the record has no value."""
@@ -307,15 +307,16 @@ def precision(case: Case) -> Iterator[Finding]:
 
 def learning(case: Case) -> Iterator[Finding]:
     """What its learning curves show."""
-    if case.trained is None or case.trained.state == "sound":
+    shown = case.learning
+    if shown is None or shown.kind in ("converged", "unknown"):
         return
-    level: Level = "weak" if case.trained.state == "diverged" else "usable"
-    advice = {
-        "overfits": "Fewer epochs, more windows or a frozen trunk may help.",
-        "diverged": "Train again with a lower learning rate.",
-        "still improving": "Train for more epochs: it had not finished.",
-    }[case.trained.state]
-    yield Finding("learning", level, f"in training, {case.trained.text}", advice)
+    level: Level = "weak" if shown.kind == "diverged" else "usable"
+    yield Finding(
+        "learning",
+        level,
+        f"its training {shown.text[:1].lower()}{shown.text[1:].rstrip('.')}",
+        LEARNING_ADVICE[shown.kind],
+    )
 
 
 RULES: tuple[Rule, ...] = (

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from chromtransfer_plugin.evaluation.record import EvaluationRecord, LineResult, ModelResult
-from chromtransfer_plugin.evaluation_report.rules import FLOOR, LEVELS, RULES, Case, Finding, Level, Trained
+from chromtransfer_plugin.evaluation_report.rules import FLOOR, LEVELS, RULES, Case, Finding, Level
+from chromtransfer_plugin.learning_curves import Diagnosis
 
 _USE_IT = "Use it: rank windows by it, read its probabilities as they are, call open above 0.5."
 _OF_INTEREST = ("given", "fine-tuned")
@@ -41,7 +42,7 @@ class Verdict(NamedTuple):
 
 
 def judge(
-    record: EvaluationRecord, line: LineResult, model: ModelResult, trained: Trained | None = None
+    record: EvaluationRecord, line: LineResult, model: ModelResult, learning: Diagnosis | None = None
 ) -> Verdict:
     """Judge one model on one line.
 
@@ -52,10 +53,10 @@ def judge(
     line : LineResult
         Of which ``model`` is part.
     model : ModelResult
-    trained : Trained, optional
+    learning : Diagnosis, optional
         What the learning curves of its training run show.
     """
-    case = Case(record, line, model, trained)
+    case = Case(record, line, model, learning)
     found = [finding for rule in RULES for finding in rule(case)]
     # The sort is stable: among equals the order of the rules decides.
     found.sort(key=lambda finding: -LEVELS.index(finding.level))

@@ -6,19 +6,25 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.metrics import auroc
-from chromtransfer_plugin.plots.style import FONT, LINES, tidy
+from chromtransfer_plugin.plots.style import FONT, LINES, Styles, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+Floats: TypeAlias = NDArray[np.float64]
 Curves: TypeAlias = Mapping[str, tuple[ArrayLike, ArrayLike]]
 
 
-def plot_roc(ax: Axes, curves: Curves, title: str = "") -> None:
+MOST_POINTS = 400  # of a curve; more cannot be seen
+
+
+def plot_roc(
+    ax: Axes, curves: Curves, title: str = "", *, styles: Styles = LINES, legend: bool = True
+) -> None:
     """Draw one ROC curve per model, with its AUROC in the legend.
 
     Parameters
@@ -27,6 +33,9 @@ def plot_roc(ax: Axes, curves: Curves, title: str = "") -> None:
     curves : mapping of str to (y, p)
         Name -> 0/1 labels and scores, each of shape (N,).
     title : str
+    styles : sequence of (colour, line style)
+        Of the curves in their order, from the first again where there are more.
+    legend : bool
 
     Raises
     ------
@@ -41,10 +50,9 @@ def plot_roc(ax: Axes, curves: Curves, title: str = "") -> None:
         if not 0 < labels.sum() < len(labels):
             raise ChromTransferError(f"ROC curve '{name}': needs examples of both classes, got one only.")
         false_positive, true_positive, _ = roc_curve(labels, scores)
-        color, style = LINES[i % len(LINES)]
+        color, style = styles[i % len(styles)]
         ax.plot(
-            false_positive,
-            true_positive,
+            *thinned(false_positive, true_positive),
             color=color,
             linestyle=style,
             linewidth=2,
@@ -54,5 +62,18 @@ def plot_roc(ax: Axes, curves: Curves, title: str = "") -> None:
     ax.set_xlabel("False positive rate", fontsize=FONT)
     ax.set_ylabel("True positive rate", fontsize=FONT)
     ax.set_title(title, fontsize=FONT + 1)
-    ax.legend(loc="lower right", fontsize=FONT - 1, title="AUROC", title_fontsize=FONT - 1, handlelength=2.5)
+    if legend:
+        ax.legend(
+            loc="lower right", fontsize=FONT - 1, title="AUROC", title_fontsize=FONT - 1, handlelength=2.5
+        )
     tidy(ax)
+
+
+def thinned(x: Floats, y: Floats, most: int = MOST_POINTS) -> tuple[Floats, Floats]:
+    """Leave out points of a curve in the unit square that cannot be told from their neighbours; its ends stay."""
+    if len(x) <= most:
+        return x, y
+    along = np.append(0.0, np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y))))
+    chosen = np.searchsorted(along, np.linspace(0, along[-1], most))
+    chosen[-1] = len(x) - 1
+    return x[np.unique(chosen)], y[np.unique(chosen)]
