@@ -21,7 +21,7 @@ from chromtransfer_plugin.evaluation.settings import FOR_ALL_LINES, EvaluationSe
 from chromtransfer_plugin.files import atomic_path, make_folder
 from chromtransfer_plugin.prediction.names import choose_models
 from chromtransfer_plugin.regions import write_bed, write_csv
-from chromtransfer_plugin.splits import DEFAULT_GAP
+from chromtransfer_plugin.splits import DEFAULT_GAP, k_folds
 from chromtransfer_plugin.tiles import away_from
 from chromtransfer_plugin.train import TrainingData, train
 
@@ -93,6 +93,17 @@ class Baselines:
                 )
             self._pretrained = found[0].folder
         return self._pretrained
+
+    def fold_zero(self, line: str) -> np.ndarray:
+        """Tell which training windows of a line are the fold that validates, as the training splits them; (N,) bool."""
+        table = self._train[line].table
+        free = np.flatnonzero(away_from(table, [windows.table for windows in self._tests.values()]))
+        folds = k_folds(
+            table.iloc[free], self._settings.folds, self._settings.fold_by, seed=self._settings.seed
+        )
+        found = np.zeros(len(table), dtype=bool)
+        found[free[folds == 0]] = True
+        return found
 
     def _make(self, kind: str, line: str, folder: Path) -> TrainedBaseline:
         make_folder(folder)

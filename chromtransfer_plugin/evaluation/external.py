@@ -117,7 +117,8 @@ def _numbers(path: str | Path, read: _Read, name: str, logits: bool) -> NDArray[
         else:
             fix = f"If these are logits, add --against-logits {name}"
         raise ChromTransferError(
-            f"{path}, line {read.line[bad[0]]}: the score {p[bad[0]]:g} is outside [0, 1] ({len(bad)} of {len(p)} are). {fix}."
+            f"{path}, line {read.line[bad[0]]}: the score {p[bad[0]]:g} is outside [0, 1] ({len(bad)} of "
+            f"{len(p)} are). {fix}."
         )
     return p
 
@@ -145,8 +146,8 @@ def _check_labels(path: str | Path, used: pd.DataFrame, windows: LabelledWindows
         first = wrong[0]
         raise ChromTransferError(
             f"{path}, line {used['line'].iloc[first]}: says the label of {windows.ids.iloc[first]} is {given[first]}, "
-            f"{windows.path} says {np.asarray(truth)[first]} ({len(wrong)} labels differ). Are these scores of other windows, "
-            "or in another order?"
+            f"{windows.path} says {np.asarray(truth)[first]} ({len(wrong)} labels differ). Are these scores of "
+            "other windows, or in another order?"
         )
 
 
@@ -175,7 +176,9 @@ def _read(path: Path, name: str, line: str) -> _Read:
     return _without_header(path, data, separator, line)
 
 
-def _fields(path: Path, data: list[tuple[int, str]], separator: str | None, n: int | None = None) -> pd.DataFrame:
+def _fields(
+    path: Path, data: list[tuple[int, str]], separator: str | None, n: int | None = None
+) -> pd.DataFrame:
     """Split the rows; all have as many columns as the header, or the first."""
     split = [row.split(separator) for _, row in data]
     expected = n or len(split[0])
@@ -207,7 +210,9 @@ def _read_parquet(path: Path, name: str, line: str) -> _Read:
     try:
         table = pd.read_parquet(path)
     except (OSError, ValueError, pyarrow.ArrowException) as error:
-        raise ChromTransferError(f"{path}: cannot be read as Parquet: {str(error).splitlines()[0]}.") from error
+        raise ChromTransferError(
+            f"{path}: cannot be read as Parquet: {str(error).splitlines()[0]}."
+        ) from error
     return _from_table(path, table, np.arange(1, len(table) + 1), name, line, "Parquet")
 
 
@@ -227,7 +232,13 @@ def _from_table(
     if "region" in lower:
         region = table[lower["region"]].astype(str)
     elif all(place):
-        region = table[place[0]].astype(str) + ":" + table[place[1]].astype(str) + "-" + table[place[2]].astype(str)
+        region = (
+            table[place[0]].astype(str)
+            + ":"
+            + table[place[1]].astype(str)
+            + "-"
+            + table[place[2]].astype(str)
+        )
     if region is not None and table[wanted].isna().any():
         # Rows that could not be scored are empty in the output of `chromtransfer predict`.
         known = table[wanted].notna().to_numpy()
@@ -246,7 +257,9 @@ def _without_header(path: Path, data: list[tuple[int, str]], separator: str | No
     if len(first) >= 5 and _is_number(first[1]) and _is_number(first[2]):
         table = _fields(path, data, separator)
         return _Read(table[4], table[0] + ":" + table[1] + "-" + table[2], None, _line_numbers(data), "BED")
-    raise ChromTransferError(f"{path}, line {data[0][0]}: '{data[0][1][:80]}': not understood, expected {FORMS}.")
+    raise ChromTransferError(
+        f"{path}, line {data[0][0]}: '{data[0][1][:80]}': not understood, expected {FORMS}."
+    )
 
 
 def _read_paper(path: Path, data: list[tuple[int, str]], separator: str | None, line: str) -> _Read:

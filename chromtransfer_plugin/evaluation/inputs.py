@@ -94,7 +94,7 @@ def read_labelled(
         }
     )
     read = report.summary().splitlines()
-    y = labelled(regions, positive)
+    y = labelled(regions, positive).astype(np.int8)
     if chromosomes:
         inside = table["chrom"].isin(list(chromosomes)).to_numpy()
         read.append(f"{inside.sum()} of {len(inside)} windows lie on {', '.join(chromosomes)}")
@@ -106,7 +106,7 @@ def read_labelled(
         table, y = table[inside].reset_index(drop=True), y[inside]
     once, note = used_once(Labelled(table, y[:, None]))
     read += note.split("\n")[1:]
-    table, y = once.table, once.targets[:, 0].astype(np.int8)
+    table, y = once.table, once.targets[:, 0]
     _check_classes(path, table, y, positive)
     order = np.lexsort((table["start"].to_numpy(), genome.contig_index(table["chrom"].to_numpy())))
     table = table[[*KEY, "label"]].assign(y=y).iloc[order].reset_index(drop=True)
@@ -116,7 +116,7 @@ def read_labelled(
     )
 
 
-def _check_classes(path: str | Path, table: pd.DataFrame, y: NDArray[np.int8], positive: str) -> None:
+def _check_classes(path: str | Path, table: pd.DataFrame, y: NDArray[np.integer], positive: str) -> None:
     n, n_positive = len(y), int(y.sum())
     if 0 < n_positive < n:
         return

@@ -16,6 +16,7 @@ from chromtransfer_plugin.files import atomic_path, make_folder
 from chromtransfer_plugin.prediction.names import NamedModel, choose_models
 
 FOLDER = "scored"  # in the folder of the evaluation
+_MANY = 2_000  # windows that are worth a bar
 Floats = NDArray[np.float64]
 
 
@@ -85,7 +86,8 @@ class LoadedModels:
         from chromtransfer_plugin.predict import predict_logits, probabilities
 
         def compute() -> Floats:
-            logits = predict_logits(model.network, codes, device=self._device, progress=self._progress)
+            shown = self._progress and len(codes) > _MANY
+            logits = predict_logits(model.network, codes, device=self._device, progress=shown)
             return np.asarray(probabilities(logits, model.card.activation), dtype=np.float64)
 
         table = self._store.get(digest_of(codes, model.facts), compute)
@@ -107,6 +109,6 @@ def output_for(model: NamedModel, name: str, line: str, positive: str) -> str:
         if wanted in outputs:
             return wanted
     raise ChromTransferError(
-        f"--model {name}: has {len(outputs)} outputs ({', '.join(outputs[:10])}) and none is called {line}. Evaluate it with "
-        "a --line of that name, or name a model of one output."
+        f"--model {name}: has {len(outputs)} outputs ({', '.join(outputs[:10])}) and none is called {line}. Evaluate it "
+        "with a --line of that name, or name a model of one output."
     )

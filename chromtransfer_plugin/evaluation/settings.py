@@ -199,8 +199,15 @@ def _check_lines(given: EvaluationSettings) -> None:
     for name in given.lines:
         if given.lines.count(name) > 1:
             raise ChromTransferError(f"--line {name}: was given {given.lines.count(name)} times.")
-        if name in (".", "..", "models", "scored") or name != name.strip() or "/" in name or not name.isprintable():
-            raise ChromTransferError(f"--line {name!r}: names a folder of --out, where it is not usable; rename it.")
+        if (
+            name in (".", "..", "models", "scored")
+            or name != name.strip()
+            or "/" in name
+            or not name.isprintable()
+        ):
+            raise ChromTransferError(
+                f"--line {name!r}: names a folder of --out, where it is not usable; rename it."
+            )
     if len(given.lines) > 1 and LINE not in given.test:
         raise ChromTransferError(
             f"--test {given.test}: {len(given.lines)} lines need a file each; write {LINE} where the name of the line "
@@ -230,7 +237,9 @@ def _check_baselines(given: EvaluationSettings) -> None:
         if kind not in BASELINES:
             raise ChromTransferError(f"--baseline {kind}: unknown, expected one of {', '.join(BASELINES)}.")
         if kind in NEEDS_TRAIN and given.train is None:
-            raise ChromTransferError(f"--baseline {kind}: is trained here: name the windows with --train FILE.")
+            raise ChromTransferError(
+                f"--baseline {kind}: is trained here: name the windows with --train FILE."
+            )
         if kind in FROM_PRETRAINED and given.pretrained is None:
             raise ChromTransferError(
                 f"--baseline {kind}: name the pre-trained model with --pretrained MODEL, e.g. --pretrained pretrained."

@@ -1,0 +1,144 @@
+"""The files of an evaluation, each whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.evaluation.inputs import LabelledWindows
+from chromtransfer_plugin.evaluation.record import (
+    METRICS,
+    RECORD,
+    Calibration,
+    EvaluationRecord,
+    Measure,
+    read_evaluation,
+)
+from chromtransfer_plugin.evaluation.scores import SCORES, VALIDATION, ScoreTable, write_scores
+from chromtransfer_plugin.evaluation.settings import EvaluationSettings, shown
+from chromtransfer_plugin.evaluation.tables import markdown
+from chromtransfer_plugin.files import atomic_path, make_folder
+from chromtransfer_plugin.json_record import write_record
+from chromtransfer_plugin.leaks import LeakReport, write_leaks
+
+TABLE = "evaluation.md"
+
+
+def check_folder(settings: EvaluationSettings) -> None:
+    """Raise if the output folder holds the record of other lines or is a file."""
+    out = settings.out
+    if out.exists() and not out.is_dir():
+        raise ChromTransferError(f"--out {out}: is a file, expected a folder.")
+    if (out / RECORD).is_file():
+        lines = [line.line for line in read_evaluation(out).lines]
+        others = sorted(set(lines) - set(settings.lines))
+        if others:
+            raise ChromTransferError(
+                f"--out {out}: holds the evaluation of {', '.join(lines)}; {others[0]} would be lost from its tables. Name "
+                "all lines again, or choose another folder."
+            )
+
+
+def write_line(settings: EvaluationSettings, scores: ScoreTable, validation: Sequence[ScoreTable]) -> None:
+    """Write the scores of a line; of the validation, a further file for each set of windows."""
+    folder = settings.out / scores.line
+    make_folder(folder)
+    write_scores(scores, folder / SCORES)
+    for number, table in enumerate(validation):
+        name = VALIDATION if number == 0 else f"validation.{next(iter(table.scores))}.parquet"
+        write_scores(table, folder / name)
+
+
+def write_leak_files(
+    settings: EvaluationSettings, line: str, report: LeakReport, table: pd.DataFrame
+) -> None:
+    """Write ``leaks.json`` and ``leaks.tsv`` into the folder of the line."""
+    make_folder(settings.out / line)
+    write_leaks(report, table, settings.out / line)
+
+
+def write_summary(
+    settings: EvaluationSettings,
+    record: EvaluationRecord,
+    tests: Mapping[str, LabelledWindows],
+    trains: Mapping[str, LabelledWindows],
+) -> None:
+    """Write the tables; the record last, so that a folder with a record is complete."""
+    out = settings.out
+    _write_table(
+        out / "metrics.tsv", metric_rows(record), ["line", "model", "metric", "value", "low", "high"]
+    )
+    _write_table(
+        out / "comparisons.tsv",
+        comparison_rows(record),
+        ["line", "a", "b", "metric", "difference", "low", "high", "p_bootstrap", "p_delong", "q"],
+    )
+    _write_table(
+        out / "calibration.tsv",
+        calibration_rows(record),
+        ["line", "model", "method", "fitted_on", "temperature", "bin", "n", "mean_predicted", "observed"],
+    )
+    dropped = [
+        (line, str(windows.path), *row)
+        for windows_of in (tests, trains)
+        for line, windows in windows_of.items()
+        for row in windows.dropped
+    ]
+    _write_table(
+        out / "dropped.tsv",
+        [(line, path, number, reason, text) for line, path, number, text, reason in dropped],
+        ["line", "file", "file_line", "reason", "text"],
+    )
+    with atomic_path(out / TABLE) as temporary:
+        temporary.write_text(markdown(record, shown(record.command)), encoding="utf-8")
+    write_record(record, out / RECORD)
+
+
+def _write_table(path: Path, rows: object, columns: list[str]) -> None:
+    table = pd.DataFrame(rows, columns=columns)  # type: ignore[call-overload]
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, sep="\t", index=False, lineterminator="\n", float_format="%.6g")
+
+
+def metric_rows(record: EvaluationRecord) -> list[tuple[object, ...]]:
+    """One row for each line, model and metric; the line ``mean`` is the mean over all lines."""
+    found = [(line.line, model.name, model.measures) for line in record.lines for model in line.models]
+    found += [("mean", model.name, model.measures) for model in record.means]
+    return [
+        (line, model, metric, *_values(measures[metric]))
+        for line, model, measures in found
+        for metric in METRICS
+        if metric in measures
+    ]
+
+
+def comparison_rows(record: EvaluationRecord) -> list[tuple[object, ...]]:
+    """One row for each comparison."""
+    return [
+        (line.line, c.a, c.b, c.metric, *_values(c.difference), c.p_bootstrap, c.p_delong, c.q)
+        for line in record.lines
+        for c in line.comparisons
+    ]
+
+
+def calibration_rows(record: EvaluationRecord) -> list[tuple[object, ...]]:
+    """One row for each bin of each reliability curve, counted from 1."""
+    return [
+        (line.line, model.name, c.method, c.fitted_on, c.temperature, *row)
+        for line in record.lines
+        for model in line.models
+        for c in model.calibration
+        for row in _bins(c)
+    ]
+
+
+def _bins(c: Calibration) -> Iterator[tuple[object, ...]]:
+    for number, row in enumerate(zip(c.n, c.mean_predicted, c.observed, strict=True), 1):
+        yield number, *row
+
+
+def _values(measure: Measure) -> tuple[float | None, float | None, float | None]:
+    return measure.value, measure.low, measure.high
