@@ -54,7 +54,8 @@ class Calibration(_Part):
     ----------
     method : {"none", "temperature", "isotonic"}
     fitted_on : str
-        In words: ``validation fold, 812 windows`` or ``test windows, cross-fitted over 5 folds of loci``; empty for none.
+        In words: ``validation fold, 812 windows`` or ``test windows, cross-fitted over 5 folds of loci``;
+        for none empty, or why there is no other.
     temperature : float or None
     ece, brier, log_loss : Measure
         On the test windows, after the correction.
