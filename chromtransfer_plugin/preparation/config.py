@@ -206,6 +206,12 @@ class DatasetConfig(_Section):
     def _fits_together(self) -> DatasetConfig:
         if (self.genome is None) == (self.contigs is None):
             raise ValueError("expected either `genome` (FASTA) or `contigs` (chrom.sizes)")
+        seen: dict[str, str] = {}
+        for name, line in self.lines.items():
+            for written in line.files:
+                if written in seen:
+                    raise ValueError(f"the file {written} is given twice, for {seen[written]} and for {name}")
+                seen[written] = name
         if self.genome is None:
             self._refuse_without_sequence()
         if self.regions is None and not any(line.peaks for line in self.lines.values()):

@@ -52,7 +52,10 @@ def read_config(path: str | Path) -> DatasetConfig:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        raise ChromTransferError(f"{path}{where}: is no YAML ({getattr(error, 'problem', error)}).") from None
+        hint = " Put values with ${...} in quotation marks." if mark and "${" in _line(text, mark.line) else ""
+        raise ChromTransferError(
+            f"{path}{where}: is no YAML ({getattr(error, 'problem', error)}).{hint}"
+        ) from None
     lines: dict[Place, int] = {}
     if not isinstance(root, yaml.MappingNode):
         raise ChromTransferError(f"{path}: expected keys such as `genome:`, `regions:` and `lines:`.")
@@ -71,6 +74,11 @@ def read_config(path: str | Path) -> DatasetConfig:
         return DatasetConfig.model_validate(values)
     except ValidationError as error:
         raise ChromTransferError(_plain(error, at)) from None
+
+
+def _line(text: str, number: int) -> str:
+    lines = text.splitlines()
+    return lines[number] if number < len(lines) else ""
 
 
 def _places(node: yaml.Node, place: Place) -> Iterator[tuple[Place, int, bool]]:

@@ -27,6 +27,8 @@ class Ledger:
         See :class:`~chromtransfer_plugin.preparation.manifest.Manifest`.
     dropped : list of (str, int, str, str)
         File, line, reason and text of each row that was left out.
+    remarks : list of str
+        What a user should know of.
     """
 
     base: Path
@@ -35,10 +37,15 @@ class Ledger:
     inputs: list[InputFile] = field(default_factory=list)
     funnel: list[FunnelStep] = field(default_factory=list)
     dropped: list[tuple[str, int, str, str]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     def count(self, group: str, step: str, count: int) -> None:
         """Add a step to the funnel."""
         self.funnel.append(FunnelStep(group=group, step=step, count=int(count)))
+
+    def remark(self, text: str) -> None:
+        """Note what a user should know of."""
+        self.remarks.append(text)
 
     def path(self, written: str) -> Path:
         """Give the path of a file that the YAML file names."""
@@ -47,9 +54,7 @@ class Ledger:
     def read(self, role: str, written: str) -> None:
         """Note a file that was read, with its hash."""
         path = self.path(written)
-        self.inputs.append(
-            InputFile(role=role, path=written, sha256=sha256(path), bytes=path.stat().st_size)
-        )
+        self.inputs.append(InputFile(role=role, path=written, sha256=sha256(path), bytes=path.stat().st_size))
 
     def drop(self, written: str, rows: Iterable[tuple[int, str, str]]) -> int:
         """Note rows that were left out, as line, text and reason; return how many."""

@@ -68,6 +68,11 @@ class Manifest(BaseModel):
     splits : dict
         Name of a table to counts of ``{"train fold 0": n, ..., "test": n}``.
     versions : dict of str to str
+    matching : dict of str to dict
+        What each draw of matched negatives is like, by its purpose; see
+        :class:`~chromtransfer_plugin.preparation.matching.MatchFacts`.
+    remarks : list of str
+        What a user should know of, such as peaks that overlap.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -79,6 +84,8 @@ class Manifest(BaseModel):
     files: dict[str, str]
     splits: dict[str, dict[str, int]]
     versions: dict[str, str]
+    matching: dict[str, dict[str, Any]] = {}
+    remarks: list[str] = []
 
 
 def read_manifest(folder: str | Path) -> Manifest:

@@ -77,9 +77,7 @@ def lacking_contigs(
     return lacking
 
 
-def lacking_error(
-    path: Path, what: str, lacking: list[str], counts: Mapping[str, int]
-) -> ChromTransferError:
+def lacking_error(path: Path, what: str, lacking: list[str], counts: Mapping[str, int]) -> ChromTransferError:
     """Return the error for contigs that a file has no data on."""
     more = f"; {len(lacking)} contigs are like this" if len(lacking) > 1 else ""
     return ChromTransferError(

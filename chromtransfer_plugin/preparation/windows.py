@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,32 @@ from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.preparation.ledger import Ledger
 from chromtransfer_plugin.region_text import Rows, parse_rows
-from chromtransfer_plugin.region_windows import REASONS, Center, Judged, file_refusal, judge_rows
+from chromtransfer_plugin.region_windows import (
+    PLACED,
+    REASONS,
+    Center,
+    Judged,
+    file_refusal,
+    judge_rows,
+)
+
+INTERVAL = ["chrom", "start", "end"]
+
+
+class RegionTables(NamedTuple):
+    """What region files hold.
+
+    Attributes
+    ----------
+    windows : DataFrame
+        Distinct windows by place: ``chrom`` (category in the order of the contigs), ``start, end`` of the window,
+        ``region_start, region_end`` (as the file gives the region) and ``name``.
+    intervals : DataFrame
+        ``chrom, start, end`` of every region as the file gives it, also of those without a usable window.
+    """
+
+    windows: pd.DataFrame
+    intervals: pd.DataFrame
 
 
 def read_intervals(
@@ -77,33 +103,36 @@ def region_windows(
     width: int,
     center: Center,
     ledger: Ledger,
-) -> pd.DataFrame:
+) -> RegionTables:
     """Read region files into distinct windows.
-
-    Returns
-    -------
-    DataFrame
-        ``chrom`` (category in the order of the contigs), ``start, end`` of the window, ``region_start, region_end``
-        (as the file gives the region), ``name``; sorted by place.
 
     Raises
     ------
     ChromTransferError
         If no window is left.
     """
-    parts, n_read, n_elsewhere = [], 0, 0
+    parts, intervals, n_read, n_elsewhere = [], [], 0, 0
     for written in files:
         ledger.say(f"reading regions: {written}")
         judged, use, elsewhere = read_intervals(written, genome, contigs, width, center, ledger)
         ledger.read("regions", written)
         parts.append(_table(judged, use, contigs))
+        intervals.append(_intervals(judged))
         n_read += len(use)
         n_elsewhere += elsewhere
     table = pd.concat(parts, ignore_index=True)
     ledger.count("regions", "rows read", n_read)
     ledger.count("regions", "on the chosen chromosomes", n_read - n_elsewhere)
     ledger.count("regions", "that can be used (dropped.tsv lists the others)", len(table))
-    return distinct_windows(table, ledger)
+    return RegionTables(distinct_windows(table, ledger), pd.concat(intervals, ignore_index=True))
+
+
+def _intervals(judged: Judged) -> pd.DataFrame:
+    placed = np.isin(judged.reason, [REASONS.index(reason) for reason in PLACED])
+    rows = judged.rows
+    return pd.DataFrame(
+        {"chrom": rows.chrom[placed].to_numpy(), "start": rows.start[placed], "end": rows.end[placed]}
+    )
 
 
 def _table(judged: Judged, use: NDArray[np.bool_], contigs: Mapping[str, int]) -> pd.DataFrame:
@@ -128,7 +157,6 @@ def distinct_windows(table: pd.DataFrame, ledger: Ledger) -> pd.DataFrame:
     ChromTransferError
         If there are none.
     """
-    place = ["chrom", "start", "end"]
     if table.empty:
         raise ChromTransferError(
             "regions: none is left on the chosen chromosomes that can be used. Are `chromosomes` and the "
@@ -136,11 +164,11 @@ def distinct_windows(table: pd.DataFrame, ledger: Ledger) -> pd.DataFrame:
         )
     order = np.lexsort((table["start"], table["chrom"].cat.codes))
     table = table.iloc[order].reset_index(drop=True)
-    twins = table.duplicated(place, keep=False)
+    twins = table.duplicated(INTERVAL, keep=False)
     if twins.any():
         # Which of several regions with one window stays must not depend on the order of the files.
-        first = table[twins].sort_values([*place, "region_start", "region_end", "name"])
-        repeated = first.index[first.duplicated(place)]
+        first = table[twins].sort_values([*INTERVAL, "region_start", "region_end", "name"])
+        repeated = first.index[first.duplicated(INTERVAL)]
         table = table.drop(index=repeated).reset_index(drop=True)
     ledger.count("regions", "distinct windows", len(table))
     return table
