@@ -1,0 +1,130 @@
+"""Where the windows come from: funnel, splits, class balance, what is known from training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from chromtransfer_plugin.evaluation.record import EvaluationRecord
+from chromtransfer_plugin.evaluation_report.markup import UNKNOWN, details, escape, note, table
+from chromtransfer_plugin.leaks import LeakReport
+from chromtransfer_plugin.preparation.manifest import FunnelStep, Manifest
+
+
+def data_part(
+    evaluations: Sequence[tuple[str, EvaluationRecord]],
+    datasets: Sequence[tuple[str, Manifest]],
+    leaks: Sequence[tuple[str, LeakReport]],
+) -> str:
+    """Write the section; each part of it says where it has nothing to show."""
+    parts = [_balance(name, record) for name, record in evaluations]
+    parts += [_dataset(name, manifest) for name, manifest in datasets]
+    if not datasets:
+        parts.append(
+            note(
+                "No data set was given: name the folder of `chromtransfer dataset build` to see how many regions each step "
+                "left."
+            )
+        )
+    parts += [f"<h3>Leaks: {escape(name)}</h3>\n{leak_part(report)}" for name, report in leaks]
+    return "".join(parts)
+
+
+def leak_part(report: LeakReport | None) -> str:
+    """Write a leak report."""
+    if report is None:
+        return note(
+            "Not looked for: no training windows were named, so it is not known whether test windows are new."
+        )
+    if report.n_test == 0:
+        return note("There is no test window.")
+    counts = [
+        ("the same as a training window", report.n_identical),
+        ("overlap a training window", report.n_overlapping),
+        (
+            f"share {report.share:.0%} or more of their {report.k}-letter words with training",
+            report.n_leaking,
+        ),
+    ]
+    rows = [[escape(what), f"{n:,}", f"{n / report.n_test:.2%}"] for what, n in counts]
+    shares = [
+        [f"{at:.0%}", f"{share:.1%}"]
+        for at, share in zip(_evenly(len(report.shares)), report.shares, strict=True)
+    ]
+    worst = [
+        [escape(window), f"{share:.1%}", escape(closest) or UNKNOWN]
+        for window, share, closest in report.worst
+    ]
+    more = ""
+    if shares:
+        more += table(
+            "Share of words known from training, by quantile of the test windows",
+            ["Quantile", "Share"],
+            shares,
+        )
+    if worst:
+        more += table(
+            "Windows that share most", ["Test window", "Share", "Closest training window"], worst, text=(2,)
+        )
+    return table(
+        f"{report.n_test:,} test windows against {report.n_train:,} training windows",
+        ["Test windows that", "Windows", "Share"],
+        rows,
+        stack=False,
+    ) + (details("Which, and how much", more) if more else "")
+
+
+def _evenly(n: int) -> Iterable[float]:
+    return (i / max(n - 1, 1) for i in range(n))
+
+
+def _balance(name: str, record: EvaluationRecord) -> str:
+    rows = [
+        [
+            escape(line.line),
+            f"{line.n:,}",
+            f"{line.n_positive:,}",
+            f"{line.n - line.n_positive:,}",
+            f"{line.n_positive / line.n:.1%}" if line.n else UNKNOWN,
+            f"{line.n_loci:,}",
+        ]
+        for line in record.lines
+    ]
+    read = "".join(
+        f"<li>{escape(line.line)}: {escape(text)}</li>" for line in record.lines for text in line.read
+    )
+    return (
+        f"<h3>Test windows: {escape(name)}</h3>\n"
+        + table("Class balance", ["Line", "Windows", "Open", "Closed", "Share open", "Loci"], rows)
+        + (details("What was read and dropped", f"<ul>{read}</ul>\n") if read else "")
+    )
+
+
+def _dataset(name: str, manifest: Manifest) -> str:
+    groups = [(group, list(steps)) for group, steps in groupby(manifest.funnel, lambda step: step.group)]
+    funnel = "".join(_funnel(group, steps) for group, steps in groups)
+    kinds = list(dict.fromkeys(kind for counts in manifest.splits.values() for kind in counts))
+    splits = [
+        [escape(what), *(f"{counts[kind]:,}" if kind in counts else UNKNOWN for kind in kinds)]
+        for what, counts in manifest.splits.items()
+    ]
+    return (
+        f"<h3>Data set: {escape(name)}</h3>\n"
+        + (f'<div class="funnels">{funnel}</div>\n' if funnel else note("The manifest holds no step."))
+        + (table("Windows by split", ["Table", *kinds], splits) if splits else "")
+    )
+
+
+def _funnel(group: str, steps: Sequence[FunnelStep]) -> str:
+    """Write the steps of a group, each with a bar as long as its share of the largest."""
+    most = max(step.count for step in steps)
+    rows = [
+        [
+            escape(step.step),
+            f"{step.count:,}",
+            f'<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
+            f'<rect width="{100 * step.count / most if most else 0:.1f}" height="8"/></svg>',
+        ]
+        for step in steps
+    ]
+    return table(f"Regions that each step left: {group}", ["Step", "Regions", ""], rows, stack=False)

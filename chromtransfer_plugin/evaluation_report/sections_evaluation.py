@@ -1,0 +1,335 @@
+"""Verdicts, the overview of lines and models, and the tables and figures of each line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from chromtransfer_plugin.evaluation.record import COMPARED, METRICS, LineResult, Measure, ModelResult
+from chromtransfer_plugin.evaluation_report.figures import (
+    Palette,
+    conformal_figure,
+    curve_figures,
+    learning_figure,
+    reliability_figures,
+)
+from chromtransfer_plugin.evaluation_report.load import Evaluated
+from chromtransfer_plugin.evaluation_report.markup import (
+    UNKNOWN,
+    badge,
+    details,
+    escape,
+    level_class,
+    measure,
+    note,
+    number,
+    p_value,
+    table,
+)
+from chromtransfer_plugin.evaluation_report.palette import swatch
+from chromtransfer_plugin.evaluation_report.sections_data import leak_part
+from chromtransfer_plugin.evaluation_report.verdict import Verdict, headline, of_interest
+from chromtransfer_plugin.learning_curves import Diagnosis, LearningCurve
+
+SIGNIFICANT = 0.05  # q below which a difference is taken as real
+
+_RANKING = (
+    "auroc", "average_precision", "average_precision_calls", "auprc_davis_goadrich", "f1_weighted", "brier",
+    "log_loss", "ece",
+)  # fmt: skip
+_CALLS = ("f1_positive", "f1_negative", "f1_weighted", "f1_macro", "accuracy")
+_BEST = tuple(name for name in METRICS if name.startswith("best_"))
+
+
+class Judged(NamedTuple):
+    """An evaluation with what is thought of each of its models.
+
+    Attributes
+    ----------
+    evaluated : Evaluated
+    verdicts : dict of (str, str) to Verdict
+        By line and model.
+    learning : dict of (str, str) to (list of LearningCurve, Diagnosis)
+        Of the models whose training run is known.
+    missing : list of str
+        Training runs that are not where the record says.
+    """
+
+    evaluated: Evaluated
+    verdicts: Mapping[tuple[str, str], Verdict]
+    learning: Mapping[tuple[str, str], tuple[list[LearningCurve], Diagnosis]]
+    missing: list[str]
+
+    def chosen(self) -> list[Verdict]:
+        """Return the verdicts on the models that the page is about, by line."""
+        return [
+            self.verdicts[line.line, model.name]
+            for line in self.evaluated.record.lines
+            for model in of_interest(line)
+        ]
+
+
+def verdict_part(judged: Sequence[Judged]) -> str:
+    """Write the verdicts: a summary, then one box for each line and model of interest."""
+    if not judged:
+        return (
+            '<p class="headline">Cannot tell: there is no evaluation among the folders, so nothing is known on how good '
+            "a model is. Run <code>chromtransfer evaluate</code> and name its folder, too.</p>\n"
+        )
+    parts = []
+    for one in judged:
+        verdicts = one.chosen()
+        title = f"<h3>{escape(one.evaluated.folder.name)}</h3>\n" if len(judged) > 1 else ""
+        boxes = "".join(map(_box, verdicts))
+        parts.append(
+            f'{title}<p class="headline">{escape(headline(verdicts))}</p>\n<div class="boxes">{boxes}</div>\n'
+        )
+    return "".join(parts)
+
+
+def _box(verdict: Verdict) -> str:
+    reasons = "".join(f"<li>{escape(_sentence(finding.text))}</li>" for finding in verdict.reasons)
+    return (
+        f'<article class="verdict {level_class(verdict.level)}"><h4>{badge(verdict.level)} {escape(verdict.line)}, '
+        f"{escape(verdict.model)}</h4>\n<p>{escape(verdict.sentence)}</p>\n"
+        f'<p class="next"><b>Next:</b> {escape(verdict.advice)}</p>\n'
+        + details("All that was looked at", f"<ul>{reasons}</ul>\n")
+        + "</article>\n"
+    )
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def overview_part(judged: Judged, palette: Palette, prefix: str) -> str:
+    """Write the matrix of lines and models: AUROC, its interval and the verdict in a word."""
+    record = judged.evaluated.record
+    models = list(dict.fromkeys(model.name for line in record.lines for model in line.models))
+    rows = []
+    for i, line in enumerate(record.lines):
+        share = f"{line.n_positive / line.n:.1%}" if line.n else UNKNOWN
+        found = {model.name: model for model in line.models}
+        cells = [
+            f'<a href="#{prefix}-line-{i}">{escape(line.line)}</a>',
+            f'{line.n:,} <span class="interval">{share} open</span>',
+        ]
+        for name in models:
+            verdict = judged.verdicts.get((line.line, name))
+            cells.append(
+                f"{measure(found[name].measures['auroc'])} {badge(verdict.level)}" if verdict else UNKNOWN
+            )
+        rows.append(cells)
+    if record.means:
+        means = {mean.name: mean.measures for mean in record.means}
+        rows.append(
+            [
+                "Mean of lines",
+                "",
+                *(
+                    measure(means[name]["auroc"]) if "auroc" in means.get(name, {}) else UNKNOWN
+                    for name in models
+                ),
+            ]
+        )
+    key = "".join(f"<li>{swatch(palette[name])} {escape(name)}</li>" for name in models)
+    drawn = f"{record.resamples:,} bootstrap resamples of {'whole loci' if record.resample == 'locus' else 'windows'}"
+    intervals = (
+        f"In brackets: {record.level:.0%} intervals from {drawn}."
+        if record.resamples
+        else "Without intervals."
+    )
+    return (
+        table("AUROC and verdict of every model on every line", ["Line", "Windows", *models], rows)
+        + note(f"{intervals} 0.5 is guessing, 1 is perfect.")
+        + f'<ul class="key" aria-label="Lines of the models in all figures">{key}</ul>\n'
+    )
+
+
+def line_part(judged: Judged, number_of: int, palette: Palette, prefix: str, opened: bool) -> str:
+    """Write all of one line, folded unless ``opened``."""
+    line = judged.evaluated.record.lines[number_of]
+    name = f"{prefix}-line-{number_of}"
+    words = " ".join(badge(judged.verdicts[line.line, model.name].level) for model in of_interest(line))
+    learning = "".join(
+        learning_figure(*judged.learning[line.line, model.name], model.name, f"{name}-{i}")
+        for i, model in enumerate(line.models)
+        if (line.line, model.name) in judged.learning
+    )
+    parts = [
+        _facts(line),
+        _metrics(line),
+        _comparisons(line),
+        "<h4>Ranking</h4>\n",
+        curve_figures(line, judged.evaluated.scores[line.line], palette, name),
+        "<h4>Probabilities</h4>\n" + reliability_figures(line.models, palette, name),
+        _calibration(line),
+        conformal_figure(line.models, palette, name),
+        f'<h4>Training</h4>\n<div class="panels">{learning}</div>\n' if learning else "",
+        "<h4>Known from training</h4>\n" + leak_part(line.leaks),
+    ]
+    return details(f"<h3>{escape(line.line)}</h3> {words}", "".join(parts), opened=opened, name=name)
+
+
+def _facts(line: LineResult) -> str:
+    notes = "".join(f"<li>{escape(text)}</li>" for text in line.read)
+    models = "".join(
+        f"<li>{escape(model.name)}: {escape(model.kind)}{f', output {escape(model.output)}' if model.output else ''}, "
+        f"{escape(model.source)}{f'. {escape(model.note)}' if model.note else ''}</li>"
+        for model in line.models
+    )
+    return (
+        f"<p>{line.n:,} windows in {line.n_loci:,} loci: {line.n_positive:,} open, {line.n - line.n_positive:,} closed."
+        f"</p>\n{details('What was read, and which models these are', f'<ul>{notes}{models}</ul>')}"
+    )
+
+
+def _metrics(line: LineResult) -> str:
+    marked = any(best_model(line, name) for name in COMPARED)
+    starred = (
+        f"★ the best of all: better than every other model in the paired test (q < {SIGNIFICANT}). Without a star no "
+        f"model is shown to be the best. Tested: {', '.join(METRICS[name][0] for name in COMPARED)}."
+    )
+    calls = [
+        [
+            escape(m.name),
+            *(_value(line, m, name) for name in _CALLS),
+            *(f"{c:,}" for c in (m.tp, m.fp, m.fn, m.tn)),
+        ]
+        for m in line.models
+    ]
+    best = [[escape(m.name), *(_value(line, m, name) for name in _BEST)] for m in line.models]
+    return (
+        table(
+            f"{line.line}: ranking, calls and probabilities",
+            ["Model", *(METRICS[name][0] for name in _RANKING)],
+            [[escape(m.name), *(_value(line, m, name) for name in _RANKING)] for m in line.models],
+        )
+        + note(starred if marked or line.comparisons else "No models were compared with each other.")
+        + details(
+            "Calls at 0.5",
+            table(
+                f"{line.line}: open is called above 0.5",
+                [
+                    "Model",
+                    *(METRICS[n][0] for n in _CALLS),
+                    "open, called open",
+                    "closed, called open",
+                    "open, called closed",
+                    "closed, called closed",
+                ],
+                calls,
+            ),
+        )
+        + details(
+            "Calls at the best threshold",
+            table(f"{line.line}: at the best threshold", ["Model", *(METRICS[n][0] for n in _BEST)], best)
+            + note(
+                "The threshold was chosen on these very windows, so the F1s are what can be reached at best. Choose yours "
+                "on windows of a validation fold."
+            ),
+        )
+    )
+
+
+def _value(line: LineResult, model: ModelResult, name: str) -> str:
+    star = (
+        ' <span class="best" title="the best of all">★</span>' if best_model(line, name) == model.name else ""
+    )
+    return measure(model.measures.get(name, Measure(value=None))) + star
+
+
+def best_model(line: LineResult, metric: str) -> str | None:
+    """Return the model that the paired tests show to be better than each of the others; None if there is none."""
+    larger = METRICS[metric][1]
+    better: dict[str, set[str]] = {}
+    for one in line.comparisons:
+        difference = one.difference
+        if (
+            one.metric != metric
+            or difference.value is None
+            or difference.low is None
+            or difference.high is None
+        ):
+            continue
+        apart = one.q < SIGNIFICANT if one.q is not None else not difference.low <= 0 <= difference.high
+        if apart and difference.value != 0:
+            winner, loser = (one.a, one.b) if (difference.value > 0) == larger else (one.b, one.a)
+            better.setdefault(winner, set()).add(loser)
+    names = {model.name for model in line.models}
+    return next((name for name, losers in better.items() if losers >= names - {name}), None)
+
+
+def _comparisons(line: LineResult) -> str:
+    if not line.comparisons:
+        return ""
+    rows = [
+        [
+            f"{escape(one.a)} minus {escape(one.b)}",
+            escape(METRICS[one.metric][0] if one.metric in METRICS else one.metric),
+            measure(one.difference, sign=True),
+            p_value(one.p_bootstrap),
+            p_value(one.p_delong),
+            p_value(one.q),
+        ]
+        for one in line.comparisons
+    ]
+    heads = ["Models", "Metric", "Difference", "P, bootstrap", "P, DeLong", "q"]
+    return details(
+        f"{len(rows)} paired tests",
+        table(f"{line.line}: models on the same windows", heads, rows, text=(1,))
+        + note(
+            "Both models see the same resamples, so what makes windows easy or hard for both cancels. DeLong's test takes "
+            "windows as independent; neighbours are not, so trust the bootstrap. q is P after Benjamini and Hochberg, over "
+            "all tests of the metric in the evaluation."
+        ),
+    )
+
+
+def _calibration(line: LineResult) -> str:
+    rows = [
+        [
+            escape(model.name),
+            escape(one.method),
+            escape(one.fitted_on) or UNKNOWN,
+            number(one.temperature, 2),
+            measure(one.ece),
+            measure(one.brier),
+            measure(one.log_loss),
+        ]
+        for model in line.models
+        for one in model.calibration
+    ]
+    sets = [
+        [
+            escape(model.name),
+            f"{one.level:.0%}",
+            number(one.coverage_open),
+            number(one.coverage_closed),
+            number(one.single),
+            number(one.both),
+            number(one.neither),
+            escape(one.fitted_on) or UNKNOWN,
+        ]
+        for model in line.models
+        for one in model.conformal
+    ]
+    if not rows:
+        return note("Calibration was not measured.")
+    heads = ["Model", "Correction", "Fitted on", "Temperature", "ECE", "Brier score", "log-loss"]
+    set_heads = [
+        "Model",
+        "Promised",
+        "Open: holds the truth",
+        "Closed: holds the truth",
+        "One class",
+        "Both",
+        "Neither",
+    ]
+    return details(
+        "Numbers of calibration and prediction sets",
+        table(f"{line.line}: calibration", heads, rows, text=(1, 2))
+        + (
+            table(f"{line.line}: prediction sets", [*set_heads, "Fitted on"], sets, text=(7,)) if sets else ""
+        ),
+    )
