@@ -12,6 +12,7 @@ from scipy.stats import binom, norm
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.evaluation.comparisons import bootstrap_p, compare_models, delong, with_q_values
 from chromtransfer_plugin.evaluation.draws import make_draws
+from chromtransfer_plugin.evaluation.measures import metric_samples
 from chromtransfer_plugin.evaluation.record import COMPARED, Comparison, LineResult, Measure
 from chromtransfer_plugin.evaluation.scores import ScoreTable
 from chromtransfer_plugin.metrics import auroc, binary_metrics
@@ -119,6 +120,17 @@ def test_comparisons_are_differences_on_the_same_resamples() -> None:
         assert (back.difference.value, back.p_bootstrap) == (-c.difference.value, c.p_bootstrap)
         assert c.p_delong == (delong(y, a, b).p_value if c.metric == "auroc" else None)
         assert c.q is None
+
+
+def test_given_samples_are_used_and_change_nothing() -> None:
+    y, a, b = scored(8)
+    draws = make_draws(y, np.arange(len(y)), n=40)
+    plain = compare_models(table(y, a=a, b=b), [("a", "b")], draws)
+    of_b = metric_samples(y, b, draws)
+    assert compare_models(table(y, a=a, b=b), [("a", "b")], draws, samples={"b": of_b}) == plain
+    moved = {name: values + 1 for name, values in of_b.items()}
+    (first, *_) = compare_models(table(y, a=a, b=b), [("a", "b")], draws, samples={"b": moved})
+    assert first.difference.low == pytest.approx(plain[0].difference.low - 1)
 
 
 def test_a_model_compared_with_itself() -> None:

@@ -10,7 +10,7 @@ from sklearn.metrics import log_loss
 
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.evaluation.draws import Draws, make_draws
-from chromtransfer_plugin.evaluation.measures import measure_all
+from chromtransfer_plugin.evaluation.measures import measure_all, metric_samples
 from chromtransfer_plugin.evaluation.record import METRICS
 from chromtransfer_plugin.evaluation.weighted import CALLED, PROPER, RANKED, resampled
 from chromtransfer_plugin.metrics import binary_metrics, window_log_loss
@@ -69,6 +69,7 @@ def test_measures_are_the_values_and_the_percentiles() -> None:
     draws = make_draws(y, np.arange(len(y)) // 3, n=40, seed=5)
     measures = measure_all(y, p, draws, level=0.9)
     assert list(measures) == list(METRICS)
+    assert measures == measure_all(y, p, draws, level=0.9, samples=metric_samples(y, p, draws))
     at_half = binary_metrics(y, p)
     at_best = binary_metrics(y, p, at_half.best_f1_threshold)
     rows = [np.repeat(np.arange(len(y)), counts) for counts in draws.counts]

@@ -166,7 +166,7 @@ def fit_temperature(y: Labels, p: Floats) -> float:
 
 
 def with_temperature(p: Floats, temperature: float) -> Floats:
-    """Divide the logits of probabilities by a temperature; the order of the windows stays, as far as numbers near 1 differ."""
+    """Divide the logits of probabilities by a temperature; the order stays, as far as numbers near 1 differ."""
     from scipy.special import expit, logit
 
     return expit(logit(np.clip(p, _SMALLEST, 1 - _SMALLEST)) / temperature)

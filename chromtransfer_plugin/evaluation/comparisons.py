@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.evaluation.draws import Draws
-from chromtransfer_plugin.evaluation.measures import as_measure
+from chromtransfer_plugin.evaluation.measures import Samples, as_measure, metric_samples
 from chromtransfer_plugin.evaluation.record import COMPARED, Comparison, LineResult
 from chromtransfer_plugin.evaluation.scores import ScoreTable
-from chromtransfer_plugin.evaluation.weighted import resampled
 from chromtransfer_plugin.metrics import binary_metrics
 
 
@@ -81,7 +80,11 @@ def _placements(
 
 
 def compare_models(
-    scores: ScoreTable, pairs: Sequence[tuple[str, str]], draws: Draws, level: float = 0.95
+    scores: ScoreTable,
+    pairs: Sequence[tuple[str, str]],
+    draws: Draws,
+    level: float = 0.95,
+    samples: Mapping[str, Samples] | None = None,
 ) -> list[Comparison]:
     """Compare pairs of models in the metrics :data:`~chromtransfer_plugin.evaluation.record.COMPARED`; ``q`` is None.
 
@@ -94,6 +97,9 @@ def compare_models(
     draws : Draws
         Both models are measured on the same resamples.
     level : float
+    samples : dict of str to dict, optional
+        By name of model, what :func:`~chromtransfer_plugin.evaluation.measures.metric_samples` gave, so as not to
+        compute it again.
 
     Returns
     -------
@@ -106,7 +112,7 @@ def compare_models(
         If a model has no scores.
     """
     y = scores.y
-    values, samples = {}, {}
+    values, of = {}, dict(samples or {})
     for name in dict.fromkeys(name for pair in pairs for name in pair):
         if name not in scores.scores:
             raise ChromTransferError(
@@ -114,11 +120,12 @@ def compare_models(
                 f"{', '.join(scores.scores) or 'none'}."
             )
         values[name] = binary_metrics(y, scores.scores[name])
-        samples[name] = resampled(y, scores.scores[name], draws.counts)[0]
+        if name not in of:
+            of[name] = metric_samples(y, scores.scores[name], draws)
     comparisons = []
     for a, b in pairs:
         for metric in COMPARED:
-            differences = samples[a][metric] - samples[b][metric]
+            differences = of[a][metric] - of[b][metric]
             difference = getattr(values[a], metric) - getattr(values[b], metric)
             is_auroc = metric == "auroc"
             comparisons.append(
