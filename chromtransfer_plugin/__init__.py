@@ -20,6 +20,7 @@ _EXPORTS = {
     "save_model": "checkpoint",
     "predict_file": "prediction",
     "score_variants": "variants",
+    "evaluate": "evaluation.run",
     "predict_logits": "predict",
     "probabilities": "predict",
     "gradient_x_input": "attribution",

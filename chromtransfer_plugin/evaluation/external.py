@@ -239,9 +239,9 @@ def _from_table(
             + "-"
             + table[place[2]].astype(str)
         )
-    if region is not None and table[wanted].isna().any():
+    if region is not None:
         # Rows that could not be scored are empty in the output of `chromtransfer predict`.
-        known = table[wanted].notna().to_numpy()
+        known = (table[wanted].notna() & (table[wanted].astype(str) != "")).to_numpy()
         table, region, lines = table[known], region[known], lines[known]
     label = table[lower["label"]].fillna("") if "label" in lower else None
     return _Read(table[wanted], region, label, lines, form)

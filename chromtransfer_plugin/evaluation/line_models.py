@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -149,5 +148,5 @@ class LineModels:
             digest_of("kmer", codes, y, test.codes),
             lambda: kmer_scores(fit_kmer_regression(codes, y), test.codes),
         )
-        source = f"{len(y):,} training windows of {Path(train.path).name}"
-        return ScoredModel("kmer", "kmer", source, scores, line, note=BASELINES["kmer"])
+        note = f"{BASELINES['kmer']}; fitted on {len(y):,} windows"
+        return ScoredModel("kmer", "kmer", str(train.path), scores, line, note=note)

@@ -179,8 +179,8 @@ def _leaks(line: LineResult) -> list[str]:
     leaks = line.leaks
     text = [
         f"{leaks.n_test:,} test windows against {leaks.n_train:,} training windows: {leaks.n_identical} are the same "
-        f"window, {leaks.n_overlapping} overlap one, {leaks.n_leaking} share {leaks.share:.0%} or more of their {leaks.k}-mers "
-        "with training windows.",
+        f"window, {leaks.n_overlapping} overlap one, {leaks.n_leaking} share {leaks.share:.0%} or more of their "
+        f"{leaks.k}-mers with training windows.",
     ]
     if leaks.worst:
         rows = [[window, _share(share), closest] for window, share, closest in leaks.worst[:5]]
