@@ -61,7 +61,7 @@ def test_few_loci_are_named_by_class() -> None:
     y = np.array([1] * 30 + [0] * 30)
     assert few_loci(y, np.arange(60)) == ""
     three = np.concatenate([np.arange(30) % 3, 100 + np.arange(30)])
-    assert few_loci(y, three).startswith("Only 33 loci (3 with open windows, 30 with closed ones)")
+    assert few_loci(y, three).startswith("Few loci: 33, of which 3 hold open windows and 30 closed ones.")
     ten = np.concatenate([np.arange(30) % 10, 100 + np.arange(30)])
     assert few_loci(y, ten) == ""
 
