@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from chromtransfer_plugin.constants import TEST_CHROMOSOMES, WINDOW
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.regions import Regions, labelled, read_regions
-from chromtransfer_plugin.splits import k_folds
+from chromtransfer_plugin.splits import By, k_folds
 from chromtransfer_plugin.targets import Labelled, merge_tasks, one_hot_targets, used_once
 from chromtransfer_plugin.tiles import away_from
 
@@ -280,7 +280,7 @@ def split_windows(
     test_chromosomes: Sequence[str] = TEST_CHROMOSOMES,
     folds: int = 3,
     fold: int = 0,
-    fold_by: Literal["chromosome", "locus"] = "chromosome",
+    fold_by: By = "chromosome",
     seed: int = 0,
     report: str = "",
 ) -> Splits:
@@ -291,8 +291,9 @@ def split_windows(
 
     Parameters
     ----------
-    fold_by : {"chromosome", "locus"}
-        Whole chromosomes, or clusters of neighbouring windows, never random windows: neighbours overlap.
+    fold_by : {"chromosome", "locus", "homology"}
+        Whole chromosomes, clusters of neighbouring windows, or these joined where they have sequence in common; never
+        random windows: neighbours overlap.
 
     test_chromosomes : sequence of str
         Empty for a run without a test set.
@@ -324,7 +325,8 @@ def split_windows(
                 "overlap a region of `holdout`. Hold out less."
             )
         rest = rest[~blocked]
-    held_out = k_folds(windows.table.iloc[rest], k=folds, by=fold_by, seed=seed) == fold
+    codes = windows.take(rest).centre().codes if fold_by == "homology" else None
+    held_out = k_folds(windows.table.iloc[rest], k=folds, by=fold_by, seed=seed, codes=codes) == fold
     train, validation = windows.take(rest[~held_out]), windows.take(rest[held_out]).centre()
     for name, part in (("train", train), ("validation", validation)):
         if part.n == 0:
@@ -360,7 +362,7 @@ def all_folds(
     *,
     test_chromosomes: Sequence[str] = TEST_CHROMOSOMES,
     folds: int = 3,
-    fold_by: Literal["chromosome", "locus"] = "chromosome",
+    fold_by: By = "chromosome",
     seed: int = 0,
     report: str = "",
 ) -> list[Splits]:

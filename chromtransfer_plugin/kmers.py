@@ -105,19 +105,58 @@ def collect_words(
     return n
 
 
+_ENTERED, _SEEN = 1, 2
+
+
 @_compiled
-def count_known(
-    codes: NDArray[np.uint8], k: int, bits: int, part: int, sorted_words: NDArray[np.uint64],
-    found: NDArray[np.int32], total: NDArray[np.int32],
-) -> None:  # fmt: skip
-    """Add, for each window, how many of its words of a part are among ``sorted_words``, and how many there are."""
+def enter_words(
+    codes: NDArray[np.uint8], k: int, bits: int, part: int, keys: NDArray[np.uint64], state: NDArray[np.uint8]
+) -> None:
+    """Enter the words of a part into a table, whose number of slots is a power of two and more than the words."""
     buffer = np.empty(codes.shape[1], np.uint64)
+    last = np.uint64(len(keys) - 1)
     for row in range(codes.shape[0]):
         for word in buffer[: _words_of(codes[row], k, buffer)]:
             if _chosen(word, bits, part, 1):
+                slot = word & last
+                while state[slot] and keys[slot] != word:
+                    slot = (slot + np.uint64(1)) & last
+                keys[slot], state[slot] = word, _ENTERED
+
+
+@_compiled
+def see_words(
+    codes: NDArray[np.uint8], k: int, bits: int, part: int, keys: NDArray[np.uint64], state: NDArray[np.uint8]
+) -> None:
+    """Mark which entered words these windows have."""
+    buffer = np.empty(codes.shape[1], np.uint64)
+    last = np.uint64(len(keys) - 1)
+    for row in range(codes.shape[0]):
+        for word in buffer[: _words_of(codes[row], k, buffer)]:
+            if _chosen(word, bits, part, 1):
+                slot = word & last
+                while state[slot] and keys[slot] != word:
+                    slot = (slot + np.uint64(1)) & last
+                if state[slot]:
+                    state[slot] = _SEEN
+
+
+@_compiled
+def count_seen(
+    codes: NDArray[np.uint8], k: int, bits: int, part: int, keys: NDArray[np.uint64], state: NDArray[np.uint8],
+    seen: NDArray[np.int32], total: NDArray[np.int32],
+) -> None:  # fmt: skip
+    """Add, for each of the windows that were entered, how many words of a part were seen, and how many there are."""
+    buffer = np.empty(codes.shape[1], np.uint64)
+    last = np.uint64(len(keys) - 1)
+    for row in range(codes.shape[0]):
+        for word in buffer[: _words_of(codes[row], k, buffer)]:
+            if _chosen(word, bits, part, 1):
+                slot = word & last
+                while keys[slot] != word:
+                    slot = (slot + np.uint64(1)) & last
                 total[row] += 1
-                at = np.searchsorted(sorted_words, word)
-                found[row] += at < len(sorted_words) and sorted_words[at] == word
+                seen[row] += state[slot] == _SEEN
 
 
 @_compiled

@@ -14,7 +14,7 @@ from chromtransfer_plugin.homology import SHARE, WORD, check_words, row_bits_of,
 
 RECORD, TABLE = "leaks.json", "leaks.tsv"
 
-_PART = 32_000_000  # training words that are held and sorted at once, 8 bytes each
+_SLOTS = 1 << 25  # of the table of test words that are held at once, 9 bytes each
 _WORST = 20
 
 
@@ -116,7 +116,9 @@ def find_leaks(
         are out of range.
     """
     _check(train, test, train_codes, test_codes)
-    train_order = np.lexsort([train["end"], train["start"], pd.factorize(train["chrom"], sort=True)[0]])
+    train_order = np.lexsort(
+        [train["end"].to_numpy(), train["start"].to_numpy(), pd.factorize(train["chrom"], sort=True)[0]]
+    )
     names = _names(train)
     table = test[["chrom", "start", "end"]].reset_index(drop=True)
     places = pd.MultiIndex.from_frame(train[["chrom", "start", "end"]])
@@ -195,18 +197,19 @@ def _share_known(
     train_codes: NDArray[np.uint8], test_codes: NDArray[np.uint8], k: int
 ) -> NDArray[np.float32]:
     """Share of each test window's words in any training window, part by part of all words to bound the memory."""
-    from chromtransfer_plugin.kmers import collect_words, count_known, count_words
+    from chromtransfer_plugin.kmers import count_seen, enter_words, see_words
 
-    n_words = train_codes.shape[0] * (train_codes.shape[1] - k + 1)
-    bits = max(0, (n_words // _PART).bit_length())
-    found = np.zeros(len(test_codes), dtype=np.int32)
-    total = np.zeros(len(test_codes), dtype=np.int32)
+    n_words = len(test_codes) * (test_codes.shape[1] - k + 1)
+    bits = max(0, (2 * n_words // _SLOTS).bit_length())
+    # Twice the words of a part at most: a repeat's words are many but few different ones.
+    slots = 1 << (2 * (n_words >> bits) + 16).bit_length()
+    seen, total = np.zeros((2, len(test_codes)), dtype=np.int32)
     for part in range(1 << bits):
-        words = np.empty(count_words(train_codes, k, bits, part, 1), dtype=np.uint64)
-        collect_words(train_codes, k, bits, part, 1, 0, words)
-        words.sort()
-        count_known(test_codes, k, bits, part, words, found, total)
-    return (found / np.maximum(total, 1)).astype(np.float32)
+        keys, state = np.empty(slots, dtype=np.uint64), np.zeros(slots, dtype=np.uint8)
+        enter_words(test_codes, k, bits, part, keys, state)
+        see_words(train_codes, k, bits, part, keys, state)
+        count_seen(test_codes, k, bits, part, keys, state, seen, total)
+    return (seen / np.maximum(total, 1)).astype(np.float32)
 
 
 def _closest(

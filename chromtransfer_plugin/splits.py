@@ -1,8 +1,8 @@
-"""Which windows train, validate and test: by chromosome or by locus, never by random neighbours.
+"""Which windows train, validate and test: by chromosome, locus or homology, never by random neighbours.
 
 Windows of one locus overlap (in the paper's sets up to 40 % of consecutive ones do), so a random
-split puts the same bases on both sides. Every function here gives the same answer for a row whatever the
-order of the rows.
+split puts the same bases on both sides; so do copies elsewhere in the genome, unless they stay together. Every
+function here gives the same answer for a row whatever the order of the rows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from chromtransfer_plugin.errors import ChromTransferError
 
 DEFAULT_GAP = 10_000
 
-By = Literal["chromosome", "locus"]
+By = Literal["chromosome", "locus", "homology"]
+Codes = NDArray[np.uint8]
+
+_GROUPS = {"chromosome": "chromosomes", "locus": "loci", "homology": "clusters of loci with like sequence"}
 
 
 def by_chromosome(
@@ -115,21 +118,60 @@ def loci(table: pd.DataFrame, gap: int = DEFAULT_GAP) -> NDArray[np.int64]:
     return number
 
 
-def _groups(table: pd.DataFrame, by: By, gap: int) -> NDArray[np.int64]:
+def homology_groups(table: pd.DataFrame, codes: Codes, gap: int = DEFAULT_GAP) -> NDArray[np.int64]:
+    """Number the groups of loci that have sequence in common, directly or by a chain.
+
+    Parameters
+    ----------
+    table : DataFrame
+        With columns chrom, start, end; n rows in any order.
+    codes : ndarray (n, L) uint8
+        Base codes of the windows.
+    gap : int
+        Of the loci, see ``loci``. See :func:`~chromtransfer_plugin.homology.homology_clusters` for what is in common.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        0 for the group of the first locus, and so on.
+    """
+    from chromtransfer_plugin.homology import homology_clusters
+
+    locus = loci(table, gap)
+    cluster = homology_clusters(codes, joined=locus)
+    first = np.full(int(cluster.max(initial=-1)) + 1, len(table), dtype=np.int64)
+    np.minimum.at(first, cluster, locus)
+    return np.unique(first[cluster], return_inverse=True)[1].astype(np.int64)
+
+
+def _groups(table: pd.DataFrame, by: By, gap: int, codes: Codes | None) -> NDArray[np.int64]:
     if by == "chromosome":
         return pd.factorize(table["chrom"], sort=True)[0].astype(np.int64)
     if by == "locus":
         return loci(table, gap)
-    raise ChromTransferError(f"splits: by is '{by}', expected 'chromosome' or 'locus'.")
+    if by == "homology":
+        if codes is None:
+            raise ChromTransferError(
+                "splits: by='homology' compares sequences: give codes, the base codes of the windows."
+            )
+        if len(codes) != len(table):
+            raise ChromTransferError(f"splits: {len(table)} windows have {len(codes)} sequences.")
+        return homology_groups(table, codes, gap)
+    raise ChromTransferError(f"splits: by is '{by}', expected 'chromosome', 'locus' or 'homology'.")
 
 
 def k_folds(
-    table: pd.DataFrame, k: int = 3, by: By = "chromosome", gap: int = DEFAULT_GAP, seed: int = 0
+    table: pd.DataFrame,
+    k: int = 3,
+    by: By = "chromosome",
+    gap: int = DEFAULT_GAP,
+    seed: int = 0,
+    codes: Codes | None = None,
 ) -> NDArray[np.int64]:
     """Assign each row to one of ``k`` folds of about equal size.
 
-    Groups go, the largest first, to the fold that is smallest so far. ``seed`` orders loci of equal size;
-    chromosomes of equal size go by name.
+    Groups go, the largest first, to the fold that is smallest so far. ``seed`` orders loci, or clusters, of equal
+    size; chromosomes of equal size go by name.
 
     Parameters
     ----------
@@ -137,11 +179,13 @@ def k_folds(
         With columns chrom, start, end; n rows.
     k : int
         Number of folds, 2 or more. The paper uses 3.
-    by : {"chromosome", "locus"}
-        What must not be divided.
+    by : {"chromosome", "locus", "homology"}
+        What must not be divided; by homology, loci that have sequence in common (``homology_groups``).
     gap : int
         For loci, see ``loci``.
     seed : int
+    codes : ndarray (n, L) uint8, optional
+        Base codes of the windows, for homology.
 
     Returns
     -------
@@ -151,19 +195,21 @@ def k_folds(
     Raises
     ------
     ChromTransferError
-        If ``k`` is below 2 or a fold would be empty.
+        If ``k`` is below 2, a fold would be empty, or codes are missing.
     """
     if k < 2:
         raise ChromTransferError(f"k_folds: k is {k}, expected 2 or more.")
-    group = _groups(table, by, gap)
+    group = _groups(table, by, gap, codes)
     sizes = np.bincount(group)
     if len(sizes) < k:
         raise ChromTransferError(
             f"k_folds: fold {len(sizes)} would be empty, {k} folds need at least {k} "
-            f"{'loci' if by == 'locus' else 'chromosomes'} and there are {len(sizes)} ({_present(table)}). "
-            f"Use fewer folds{'' if by == 'locus' else ' or fold by locus (YAML: `fold_by: locus`)'}."
+            f"{_GROUPS[by]} and there are {len(sizes)} ({_present(table)}). "
+            f"Use fewer folds{' or fold by locus (YAML: `fold_by: locus`)' if by == 'chromosome' else ''}."
         )
-    order = np.random.default_rng(seed).permutation(len(sizes)) if by == "locus" else np.arange(len(sizes))
+    order = (
+        np.random.default_rng(seed).permutation(len(sizes)) if by != "chromosome" else np.arange(len(sizes))
+    )
     return _greedy(sizes, order, k)[group]
 
 
@@ -188,9 +234,14 @@ def _middles(sizes: NDArray[Any], seed: int) -> NDArray[np.float64]:
 
 
 def validation_mask(
-    table: pd.DataFrame, fraction: float = 0.1, by: By = "locus", gap: int = DEFAULT_GAP, seed: int = 0
+    table: pd.DataFrame,
+    fraction: float = 0.1,
+    by: By = "locus",
+    gap: int = DEFAULT_GAP,
+    seed: int = 0,
+    codes: Codes | None = None,
 ) -> NDArray[np.bool_]:
-    """Choose whole loci or chromosomes at random that hold about ``fraction`` of the rows.
+    """Choose whole groups (loci, chromosomes, clusters) at random that hold about ``fraction`` of the rows.
 
     Parameters
     ----------
@@ -198,7 +249,7 @@ def validation_mask(
         With columns chrom, start, end; n rows.
     fraction : float
         Share of the rows to validate on, between 0 and 1.
-    by, gap, seed
+    by, gap, seed, codes
         As for ``k_folds``; here the seed also chooses the chromosomes.
 
     Returns
@@ -213,7 +264,7 @@ def validation_mask(
     """
     if not 0 < fraction < 1:
         raise ChromTransferError(f"validation_mask: fraction is {fraction}, expected between 0 and 1.")
-    group = _groups(table, by, gap)
+    group = _groups(table, by, gap, codes)
     sizes = np.bincount(group)
     chosen = _middles(sizes, seed) < fraction if len(sizes) else np.empty(0, dtype=bool)
     if len(sizes) > 1 and not chosen.any():
@@ -224,7 +275,7 @@ def validation_mask(
         side = "validation" if not mask.any() else "train"
         raise ChromTransferError(
             f"validation_mask: the {side} split would be empty, the {len(table)} regions form "
-            f"{len(sizes)} {'loci' if by == 'locus' else 'chromosomes'}. "
-            + (f"Use a smaller gap than {gap} bp." if by == "locus" else "Use by='locus'.")
+            f"{len(sizes)} {_GROUPS[by]}. "
+            + ("Use by='locus'." if by == "chromosome" else f"Use a smaller gap than {gap} bp.")
         )
     return mask

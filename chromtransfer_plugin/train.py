@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -16,6 +16,7 @@ from chromtransfer_plugin.dataset import Splits, all_folds, load_windows, split_
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.models.chromtransfer import ChromTransfer, parse_architecture
+from chromtransfer_plugin.splits import By
 from chromtransfer_plugin.training import FitResult, Origin, Task, fit_folds, make_trainer, run_settings
 
 Files = str | Path | Sequence[str | Path]
@@ -45,7 +46,7 @@ class TrainingData:
     test_chromosomes: Sequence[str] = field(default=TEST_CHROMOSOMES)
     folds: int = 3
     fold: int = 0
-    fold_by: Literal["chromosome", "locus"] = "chromosome"
+    fold_by: By = "chromosome"
 
     def __post_init__(self) -> None:
         # One label written as text is a list of one, not of its letters.

@@ -69,7 +69,7 @@ def test_order_of_windows_does_not_matter(case):
 
 def test_parts_and_samples_give_the_same(case, monkeypatch):
     expected, rows = find_leaks(*case)
-    monkeypatch.setattr(leaks, "_PART", 100)
+    monkeypatch.setattr(leaks, "_SLOTS", 500)
     monkeypatch.setattr("chromtransfer_plugin.homology._WORDS", 300)
     report, table = find_leaks(*case)
     assert report == expected

@@ -158,7 +158,11 @@ def reproduce(data: Path, out: Path, lines: tuple[str, ...], folder: Path | None
 @click.option("--folds", type=click.IntRange(min=2), default=3, show_default=True)
 @click.option("--fold", type=click.IntRange(min=0), default=0, show_default=True, help="Fold that validates.")
 @click.option(
-    "--fold-by", type=click.Choice(["chromosome", "locus"]), default="chromosome", show_default=True
+    "--fold-by",
+    type=click.Choice(["chromosome", "locus", "homology"]),
+    default="chromosome",
+    show_default=True,
+    help="What no fold divides: chromosomes, loci, or loci that have sequence in common.",
 )
 @click.option("--test-chromosome", "test", multiple=True, default=TEST_CHROMOSOMES, show_default=True)
 @click.option("--ensemble", is_flag=True, help="Train one model for each fold; keep their mean.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from selene_sdk.samplers.sampler import Sampler
@@ -30,6 +30,7 @@ from chromtransfer_plugin.errors import (
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.models.chromtransfer import ChromTransfer
 from chromtransfer_plugin.onehot import one_hot
+from chromtransfer_plugin.splits import By
 
 SEEDS = 2**32  # what every generator takes; members of an ensemble add their number
 _MODES = {"train": "train", "validate": "validation", "test": "test"}
@@ -80,7 +81,7 @@ class RegionSampler(Sampler):
         test_chromosomes: Sequence[str] = TEST_CHROMOSOMES,
         folds: int = 3,
         fold: int = 0,
-        fold_by: Literal["chromosome", "locus"] = "chromosome",
+        fold_by: By = "chromosome",
         seed: int = SEED,
         width: int = WINDOW,
         mode: str = "test",
