@@ -1,4 +1,4 @@
-"""Processor seconds for every metric of one model with 1,000 resamples, and for the comparison of two, on a line of the paper's size.
+"""Processor seconds for every metric of one model with 1,000 resamples, and to compare two, on a line of the paper's size.
 
     python benchmarks/bootstrap.py
 

@@ -134,6 +134,6 @@ def few_loci(y: NDArray[np.int64], locus: NDArray[np.int64]) -> str:
     if n == 1:
         return "All windows are one locus: there are no intervals and no tests over loci."
     return (
-        f"Few loci: {n}, of which {with_open} hold open windows and {with_closed} closed ones. Intervals and tests over loci "
-        f"are too optimistic with fewer than {FEW_LOCI} of either."
+        f"Few loci: {n}, of which {with_open} hold open windows and {with_closed} closed ones. Intervals and tests "
+        f"over loci are too optimistic with fewer than {FEW_LOCI} of either."
     )
