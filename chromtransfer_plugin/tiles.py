@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from chromtransfer_plugin.constants import WINDOW
 from chromtransfer_plugin.genome import Genome
@@ -74,12 +75,13 @@ def away_from(table: pd.DataFrame, others: Sequence[pd.DataFrame], gap: int = 0)
         One value per row of ``table``.
     """
     number, names = pd.factorize(table["chrom"].astype("str"))
-    starts, ends = [], []
+    starts: list[NDArray[np.int64]] = []
+    ends: list[NDArray[np.int64]] = []
     for other in others:
         place = pd.Index(names).get_indexer(other["chrom"].astype("str"))
         for column, found in (("start", starts), ("end", ends)):
             found.append(np.stack([place, other[column].to_numpy(np.int64)], axis=1)[place >= 0])
-    if not len(table) or not sum(map(len, starts)):
+    if not len(table) or not any(len(found) for found in starts):
         return np.ones(len(table), dtype=bool)
     first, last = np.concatenate(starts), np.concatenate(ends)
     # Chromosomes laid end to end, further apart than any gap: then two sorted lists tell how many regions

@@ -10,6 +10,7 @@ import pandas as pd
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.preparation.config import Split
+from chromtransfer_plugin.preparation.contigs import contig_counts
 from chromtransfer_plugin.preparation.windows import INTERVAL
 from chromtransfer_plugin.splits import k_folds
 
@@ -54,8 +55,7 @@ def assign_splits(
 
 
 def _check(split: Split, union: pd.DataFrame, test: np.ndarray) -> None:
-    counts = union["chrom"].value_counts(sort=False)
-    present = [name for name, count in counts.items() if count]
+    present = [name for name, count in contig_counts(union).items() if count]
     absent = [name for name in split.test if name not in present]
     if absent:
         raise ChromTransferError(

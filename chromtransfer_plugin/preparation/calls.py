@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.preparation.config import Calls, DatasetConfig
+from chromtransfer_plugin.preparation.contigs import contig_counts
 from chromtransfer_plugin.preparation.ledger import Ledger
 from chromtransfer_plugin.preparation.peaks import Peaks, check_peak_contigs, covered_bases, merged
 from chromtransfer_plugin.preparation.signal import (
@@ -48,7 +49,7 @@ def preflight(
     ledger: Ledger,
 ) -> None:
     """Fail before any long work if a file is none, is of another assembly, or lacks a contig with regions."""
-    counts = table["chrom"].value_counts(sort=False).to_dict()
+    counts = contig_counts(table)
     for line in config.lines.values():
         for written in line.signal or []:
             path = ledger.path(written)
@@ -89,7 +90,7 @@ def call_regions(
         if table.empty:
             raise ChromTransferError("calls: no region lies on a contig that every file has data on.")
         measured = {key: values[~lost] for key, values in measured.items()}
-    columns: dict[str, NDArray] = {}
+    columns: dict[str, Any] = {}
     opened = np.zeros((len(table), len(config.lines)), dtype=bool)
     for number, (name, line) in enumerate(config.lines.items()):
         for replicate, written in enumerate(line.files, start=1):
@@ -112,9 +113,9 @@ def call_regions(
     return Called(pd.concat([table, pd.DataFrame(columns)], axis=1), opened)
 
 
-def _status(opened: NDArray[np.bool_], n_open: NDArray, lines: list[str]) -> pd.Categorical:
-    codes = np.where(n_open == 1, opened.argmax(axis=1) + 2, np.where(n_open > 1, 1, 0))
-    return pd.Categorical.from_codes(codes, categories=[BACKGROUND, SHARED, *lines])
+def _status(opened: NDArray[np.bool_], n_open: NDArray[np.int16], lines: list[str]) -> Any:
+    codes = np.where(n_open == 1, opened.argmax(axis=1) + 2, np.where(n_open > 1, 1, 0)).astype(np.int64)
+    return pd.Categorical.from_codes(codes, categories=pd.Index([BACKGROUND, SHARED, *lines]))
 
 
 def _measured_places(table: pd.DataFrame, calls: Calls) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from chromtransfer_plugin.errors import ChromTransferError
@@ -97,6 +98,12 @@ def chosen_contigs(genome: Genome, wanted: Iterable[str] | None) -> dict[str, in
     names = list(wanted)
     genome.contig_index(names)
     return {name: size for name, size in genome.contigs.items() if name in set(names)}
+
+
+def contig_counts(table: pd.DataFrame) -> dict[str, int]:
+    """Count the rows of a table on each contig of its categories, in their order."""
+    counts = np.bincount(table["chrom"].cat.codes, minlength=len(table["chrom"].cat.categories))
+    return dict(zip(map(str, table["chrom"].cat.categories), counts.tolist(), strict=True))
 
 
 def lacking_reason(name: str, contigs: Mapping[str, int]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.preparation.config import DatasetConfig
+from chromtransfer_plugin.preparation.contigs import contig_counts
 from chromtransfer_plugin.preparation.ledger import Ledger
 from chromtransfer_plugin.preparation.signal import lacking_contigs
 from chromtransfer_plugin.preparation.windows import INTERVAL, RegionTables, distinct_windows, read_intervals
@@ -69,7 +70,12 @@ def read_peaks(written: str, genome: Genome, contigs: Mapping[str, int], ledger:
     order = np.lexsort((table["end"], table["start"], table["chrom"].cat.codes))
     table = table.iloc[order].reset_index(drop=True)
     n_overlapping = len(table) - len(merged(table, _APART))
-    return Peaks(table, rows.chrom.value_counts().to_dict(), n_overlapping, is_sorted)
+    return Peaks(
+        table,
+        {str(name): int(count) for name, count in rows.chrom.value_counts().items()},
+        n_overlapping,
+        is_sorted,
+    )
 
 
 def _scores(rows: Rows) -> NDArray[np.float64]:
@@ -116,7 +122,7 @@ def covered_bases(table: pd.DataFrame, peaks: pd.DataFrame) -> NDArray[np.int64]
     start, end = (peaks[column].to_numpy(np.int64) + offset for column in ("start", "end"))
     before = np.concatenate([[0], np.cumsum(end - start)])
 
-    def left_of(place: NDArray[np.int64]) -> NDArray[np.int64]:
+    def left_of(place: NDArray[Any]) -> NDArray[Any]:
         number = np.searchsorted(start, place, side="right")
         last = np.maximum(number - 1, 0)
         inside = np.where(number > 0, np.minimum(place - start[last], end[last] - start[last]), 0)
@@ -124,15 +130,14 @@ def covered_bases(table: pd.DataFrame, peaks: pd.DataFrame) -> NDArray[np.int64]
 
     base = table["chrom"].cat.codes.to_numpy(np.int64) * span
     bounds = [table[column].to_numpy(np.int64) + base for column in ("start", "end")]
-    return left_of(bounds[1]) - left_of(bounds[0])
+    return np.asarray(left_of(bounds[1]) - left_of(bounds[0]), dtype=np.int64)
 
 
 def check_peak_contigs(
     written: str, peaks: Peaks, table: pd.DataFrame, choice: str, ledger: Ledger
 ) -> list[str]:
     """Give the contigs with regions that a peak file lacks; see :func:`.signal.lacking_contigs`."""
-    counts = table["chrom"].value_counts(sort=False).to_dict()
-    return lacking_contigs(ledger.path(written), peaks.contigs, counts, choice)
+    return lacking_contigs(ledger.path(written), peaks.contigs, contig_counts(table), choice)
 
 
 def consensus_windows(

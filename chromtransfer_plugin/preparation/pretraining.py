@@ -11,7 +11,7 @@ from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.preparation.calls import BACKGROUND, Called
 from chromtransfer_plugin.preparation.config import Pretraining
-from chromtransfer_plugin.preparation.contigs import has_sequence
+from chromtransfer_plugin.preparation.contigs import contig_counts, has_sequence
 from chromtransfer_plugin.preparation.drawing import Drawing
 from chromtransfer_plugin.preparation.ledger import Ledger
 from chromtransfer_plugin.regions import read_regions
@@ -95,7 +95,7 @@ def _tiles(
     from tqdm import tqdm
 
     width = int(regions["end"].iloc[0] - regions["start"].iloc[0])
-    used = [name for name, count in regions["chrom"].value_counts(sort=False).items() if count]
+    used = [name for name, count in contig_counts(regions).items() if count]
     ledger.say(f"tiling the genome in windows of {width} bp")
     bases = sum(genome.contigs[name] for name in used)
     with tqdm(total=bases, unit="bp", unit_scale=True, desc="tiles", disable=not ledger.progress) as bar:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.preparation import defaults
-from chromtransfer_plugin.preparation.contigs import lacking_reason
+from chromtransfer_plugin.preparation.contigs import contig_counts, lacking_reason
 
 Statistic = Literal["mean", "max", "sum"]
 _SPAN = 4_000_000  # bases read at once: 32 MB
@@ -115,7 +115,7 @@ def region_signal(
     signal = np.zeros(len(table), dtype=np.float64)
     start, end = (table[column].to_numpy(np.int64) for column in ("start", "end"))
     codes = table["chrom"].cat.codes.to_numpy()
-    counts = table["chrom"].value_counts(sort=False).to_dict()
+    counts = contig_counts(table)
     with open_bigwig(path) as track:
         found = track.chroms()
         lacking = lacking_contigs(path, found, counts, choice)
