@@ -49,8 +49,8 @@ def make_case(folder: Path, n_train: int = 90, n_test: int = 40) -> Case:
     sequence: dict[str, list[str]] = {}
     rows: dict[str, list[str]] = {}
     for chrom, part, n in (("chr1", "train", n_train), ("chr2", "test", n_test)):
-        letters = rng.choice(list("ACGT"), size=700 * n + 30_000)
-        places = np.arange(n) * 700 + np.where(np.arange(n) >= n // 2, 20_000, 0)  # loci are far apart
+        letters = rng.choice(list("ACGT"), size=700 * n + 120_000)
+        places = np.arange(n) * 700 + np.arange(n) * 6 // n * 15_000  # six loci
         kinds = rng.permutation(np.arange(n) % 4)
         for start, kind in zip(places.tolist(), kinds.tolist(), strict=True):
             region = f"{chrom}:{start}-{start + WINDOW}"
