@@ -46,7 +46,7 @@ _KINDS = "kmer, binary, multiclass, multiclass-fixed, pretrained or fine-tuned"
     "--test-chromosome", "test_chromosomes", multiple=True, help="Use only test windows on it; repeat."
 )
 @click.option(
-    "--fold-by", type=click.Choice(["chromosome", "locus"]), default="locus", show_default=True,
+    "--fold-by", type=click.Choice(["chromosome", "locus", "homology"]), default="locus", show_default=True,
     help="How training windows are folded; fold 0 validates.",
 )  # fmt: skip
 @click.option("--folds", type=int, default=3, show_default=True)

@@ -96,12 +96,13 @@ class Baselines:
 
     def fold_zero(self, line: str) -> np.ndarray:
         """Tell which training windows of a line are the fold that validates, as the training splits them; (N,) bool."""
-        table = self._train[line].table
-        free = np.flatnonzero(away_from(table, [windows.table for windows in self._tests.values()]))
+        s, windows = self._settings, self._train[line]
+        free = np.flatnonzero(away_from(windows.table, [test.table for test in self._tests.values()]))
         folds = k_folds(
-            table.iloc[free], self._settings.folds, self._settings.fold_by, seed=self._settings.seed
-        )
-        found = np.zeros(len(table), dtype=bool)
+            windows.table.iloc[free], s.folds, s.fold_by, seed=s.seed,
+            codes=windows.codes[free] if s.fold_by == "homology" else None,
+        )  # fmt: skip
+        found = np.zeros(len(windows.table), dtype=bool)
         found[free[folds == 0]] = True
         return found
 

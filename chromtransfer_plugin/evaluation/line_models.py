@@ -17,7 +17,7 @@ from chromtransfer_plugin.evaluation.kmers import fit_kmer_regression, kmer_scor
 from chromtransfer_plugin.evaluation.results import ScoredModel
 from chromtransfer_plugin.evaluation.scored import FOLDER, LoadedModels, ScoreStore, digest_of, output_for
 from chromtransfer_plugin.evaluation.scores import ScoreTable
-from chromtransfer_plugin.evaluation.settings import BASELINES, EvaluationSettings, expand
+from chromtransfer_plugin.evaluation.settings import BASELINES, FOR_ALL_LINES, EvaluationSettings, expand
 from chromtransfer_plugin.prediction.names import NamedModel
 from chromtransfer_plugin.tiles import away_from
 
@@ -133,9 +133,7 @@ class LineModels:
             self._held[line][kind] = _HeldScores(
                 rows, self._loaded.scores(model, output, windows.codes[rows])
             )
-            what = (
-                "validation fold" if kind != "multiclass" else "training windows that it did not learn from"
-            )
+            what = "windows far from what it learnt" if kind in FOR_ALL_LINES else "validation fold"
             held = Held(windows.y[rows], self._held[line][kind].scores, f"{what}, {rows.sum():,} windows")
         scores = self._loaded.scores(model, output, self._tests[line].codes)
         return ScoredModel(kind, kind, source, scores, output, held, run, BASELINES[kind])

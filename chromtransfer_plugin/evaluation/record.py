@@ -201,7 +201,7 @@ class MeanOverLines(_Part):
 class EvaluationRecord(_Part):
     """What ``evaluation.json`` holds. ``settings`` are all options; ``command`` is what was typed.
 
-    ``means`` is empty for a single line.
+    ``means`` and ``mean_comparisons``, which are of the means over all lines, are empty for a single line.
     """
 
     format: Literal["chromtransfer-evaluation/1"] = "chromtransfer-evaluation/1"
@@ -216,6 +216,7 @@ class EvaluationRecord(_Part):
     level: float
     lines: list[LineResult]
     means: list[MeanOverLines] = []
+    mean_comparisons: list[Comparison] = []
 
 
 def read_evaluation(folder: str | Path) -> EvaluationRecord:

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from chromtransfer_plugin.evaluation.calibration import Held, calibrations, conformal_sets
 from chromtransfer_plugin.evaluation.comparisons import compare_models
 from chromtransfer_plugin.evaluation.draws import Draws, few_loci, make_draws
-from chromtransfer_plugin.evaluation.measures import AT_BEST, as_measure, measure_all
+from chromtransfer_plugin.evaluation.measures import Samples, as_measure, measure_all, metric_samples
 from chromtransfer_plugin.evaluation.record import METRICS, LineResult, MeanOverLines, Measure, ModelResult
 from chromtransfer_plugin.evaluation.scores import ScoreTable
 from chromtransfer_plugin.evaluation.settings import EvaluationSettings
-from chromtransfer_plugin.evaluation.weighted import resampled
 from chromtransfer_plugin.leaks import LeakReport
 from chromtransfer_plugin.metrics import binary_metrics
 
@@ -42,7 +41,7 @@ class Evaluated(NamedTuple):
     """The result of a line; and for means over lines, the resampled metrics of each model (R,)."""
 
     result: LineResult
-    samples: dict[str, dict[str, Floats]]
+    samples: dict[str, Samples]
 
 
 def pairs_of(names: Sequence[str]) -> list[tuple[str, str]]:
@@ -67,10 +66,12 @@ def evaluate_line(
     y, locus = scores.y, scores.locus
     draws = _draws(y, locus, settings)
     notes = [few_loci(y, locus)] if settings.resample == "locus" and settings.resamples else []
-    results = [_model_result(model, y, locus, draws, settings) for model in models]
-    samples = {model.name: _samples(y, model.scores, draws) for model in models}
-    names = [model.name for model in models]
-    comparisons = compare_models(scores, pairs_of(names), draws, settings.level) if draws is not None else []
+    samples: dict[str, Samples] = {
+        model.name: metric_samples(y, model.scores, draws) if draws is not None else {} for model in models
+    }
+    results = [_model_result(model, y, locus, draws, samples[model.name], settings) for model in models]
+    pairs = pairs_of([model.name for model in models])
+    comparisons = compare_models(scores, pairs, draws, settings.level, samples) if draws is not None else []
     result = LineResult(
         line=scores.line,
         n=len(y),
@@ -95,35 +96,27 @@ def _model_result(
     y: NDArray[np.int64],
     locus: NDArray[np.int64],
     draws: Draws | None,
+    samples: Samples,
     settings: EvaluationSettings,
 ) -> ModelResult:
     counts = binary_metrics(y, model.scores)
-    held = model.held if model.held is not None and 0 < model.held.y.sum() < len(model.held.y) else None
     return ModelResult(
         name=model.name,
         kind=model.kind,
         source=model.source,
         output=model.output,
-        measures=measure_all(y, model.scores, draws, settings.level),
+        measures=measure_all(y, model.scores, draws, settings.level, samples),
         tp=counts.tp,
         fp=counts.fp,
         fn=counts.fn,
         tn=counts.tn,
         calibration=calibrations(
-            y, model.scores, locus, draws, validation=held, level=settings.level, seed=settings.seed
+            y, model.scores, locus, draws, validation=model.held, level=settings.level, seed=settings.seed
         ),
-        conformal=conformal_sets(y, model.scores, locus, validation=held, seed=settings.seed),
+        conformal=conformal_sets(y, model.scores, locus, validation=model.held, seed=settings.seed),
         run=model.run,
         note=model.note,
     )
-
-
-def _samples(y: NDArray[np.int64], p: Floats, draws: Draws | None) -> dict[str, Floats]:
-    if draws is None:
-        return {}
-    best = binary_metrics(y, p).best_f1_threshold
-    at_half, at_best = resampled(y, p, draws.counts, thresholds=(0.5, best))
-    return at_half | {f"best_{name}": at_best[name] for name in AT_BEST}
 
 
 def means_over_lines(evaluated: Sequence[Evaluated], level: float) -> list[MeanOverLines]:

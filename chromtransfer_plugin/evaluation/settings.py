@@ -8,12 +8,13 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from chromtransfer_plugin.constants import SEED, WINDOW
 from chromtransfer_plugin.errors import ChromTransferError, reject_unknown
 from chromtransfer_plugin.evaluation.draws import Resample
 from chromtransfer_plugin.prediction.names import check_names
+from chromtransfer_plugin.splits import By
 
 LINE = "{line}"  # in a path or model: replaced by the name of each line
 
@@ -86,7 +87,7 @@ class EvaluationSettings:
     against: Mapping[str, str] = field(default_factory=dict)
     logits: tuple[str, ...] = ()
     test_chromosomes: tuple[str, ...] = ()
-    fold_by: Literal["chromosome", "locus"] = "locus"
+    fold_by: By = "locus"
     folds: int = 3
     resample: Resample = "locus"
     resamples: int = 1000
