@@ -103,7 +103,8 @@ def make_leaks(n_test: int, leaking: int = 0) -> LeakReport:
         share=0.5,
         n_identical=0,
         n_overlapping=0,
-        n_leaking=leaking,
+        n_leaking=leaking + 1,
+        n_leaking_one=leaking,
         shares=[i / 40 for i in range(21)],
         worst=[("chr2:1000-1600", 0.61, "chr9:5000-5600"), ("chr3:10-610", 0.0, "")],
     )

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from chromtransfer_plugin.efficiency.record import EfficiencyRecord
-from chromtransfer_plugin.evaluation.record import LineResult, ModelResult
+from chromtransfer_plugin.evaluation.record import METRICS, LineResult, ModelResult
 from chromtransfer_plugin.evaluation.scores import ScoreTable
 from chromtransfer_plugin.evaluation_report.markup import escape, number
 from chromtransfer_plugin.evaluation_report.palette import Style, swatch
 from chromtransfer_plugin.evaluation_report.svg import figure, panel
 from chromtransfer_plugin.learning_curves import Diagnosis, LearningCurve
+from chromtransfer_plugin.plots.efficiency import PANELS, plot_efficiency
 from chromtransfer_plugin.plots.learning import plot_learning
 from chromtransfer_plugin.plots.precision_recall import plot_precision_recall
 from chromtransfer_plugin.plots.reliability import plot_reliability
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 Palette = Mapping[str, Style]
 
 _METHODS = {"none": "as it is", "temperature": "temperature", "isotonic": "isotonic"}
-_CURVES = (("f1_weighted", "F1 weighted"), ("auroc", "AUROC"))  # of data efficiency
 
 
 def curve_figures(line: LineResult, scores: ScoreTable, palette: Palette, name: str) -> str:
@@ -77,6 +77,7 @@ def reliability_figures(models: Sequence[ModelResult], palette: Palette, name: s
             f"{name}-reliability-{i}",
             f"Reliability of {model.name}: observed share of open windows against predicted probability; "
             + "; ".join(curves),
+            (3.6, 4.1),
         )
         fitted = next((one.fitted_on for one in model.calibration if one.fitted_on), "")
         drawn.append(figure(picture, f"{model.name}{f'. Corrections fitted on {fitted}' if fitted else ''}"))
@@ -104,7 +105,7 @@ def conformal_figure(models: Sequence[ModelResult], palette: Palette, name: str)
         ax.set(ylim=(len(ticks) - 0.4, -0.6))
         low, high = ax.get_xlim()
         ax.set_xlim(max(0.0, low - 0.02), min(1.01, high + 0.02))
-        ax.set_xlabel("Share of windows whose set holds the truth", fontsize=FONT)
+        ax.set_xlabel("Coverage of the truth", fontsize=FONT)
         ax.grid(axis="x", color="0.9")
         ax.set_axisbelow(True)
         tidy(ax)
@@ -138,57 +139,23 @@ def learning_figure(curves: Sequence[LearningCurve], found: Diagnosis, title: st
 
 
 def efficiency_figures(record: EfficiencyRecord, name: str) -> str:
-    """Draw F1 and AUROC against the number of training windows: mean, band, and each draw."""
+    """Draw the test scores against the share of the training windows."""
     drawn = []
-    for key, title in _CURVES:
+    for key in PANELS:
         rows = [row for row in record.rows if row.mean.get(key) is not None]
         if not rows:
             continue
-        # Only AUROCs of other models are known.
-        others = record.references if key == "auroc" else {}
+        others = record.references if key == "auroc" else {}  # only AUROCs of other models are known
         picture = panel(
-            lambda ax, key=key, title=title, others=others: _efficiency(ax, record, key, title, others),  # type: ignore[misc]
+            lambda ax, key=key: plot_efficiency(ax, record, key),  # type: ignore[misc]
             f"{name}-{key}",
-            f"{title} against training windows: "
+            f"{METRICS[key][0]} against training windows: "
             + "; ".join(f"{row.n:,}: {number(row.mean[key])}" for row in rows)
             + "".join(f"; {other}: {number(value)}" for other, value in others.items()),
+            (4.4, 4.0),
         )
-        drawn.append(
-            figure(
-                picture,
-                f"{title} on {record.line}. Line: mean over draws; band: {record.level:.0%} interval.",
-            )
-        )
+        drawn.append(figure(picture, f"{METRICS[key][0]} on {record.line} by share of the training windows"))
     return f'<div class="panels">{"".join(drawn)}</div>\n' if drawn else ""
-
-
-def _efficiency(
-    ax: Axes, record: EfficiencyRecord, key: str, title: str, others: Mapping[str, float]
-) -> None:
-    color = "#0072B2"
-    rows = [row for row in record.rows if row.mean.get(key) is not None]
-    n = [row.n for row in rows]
-    band = [(row.n, row.low.get(key), row.high.get(key)) for row in rows]
-    known = [(at, low, high) for at, low, high in band if low is not None and high is not None]
-    if known:
-        ax.fill_between(
-            [part[0] for part in known], [part[1] for part in known], [part[2] for part in known],
-            color=color, alpha=0.2, linewidth=0,
-        )  # fmt: skip
-    points = [(draw.n, value) for draw in record.draws if (value := draw.measures.get(key)) is not None]
-    ax.plot([p[0] for p in points], [p[1] for p in points], ".", color=color, markersize=4, alpha=0.5)
-    ax.plot(n, [row.mean[key] or 0.0 for row in rows], color=color, linewidth=2, marker="o", markersize=4)
-    for other, value in others.items():
-        ax.axhline(value, color="0.35", linestyle="--", linewidth=1)
-        ax.annotate(
-            f"{_short(other)} {value:.3f}", (1, value), (0, 2), xycoords=("axes fraction", "data"),
-            textcoords="offset points", ha="right", va="bottom", fontsize=FONT - 1, color="0.25",
-        )  # fmt: skip
-    if min(n) > 0 and max(n) / min(n) > 10:
-        ax.set_xscale("log")
-    ax.set_xlabel("Training windows", fontsize=FONT)
-    ax.set_ylabel(title, fontsize=FONT)
-    tidy(ax)
 
 
 def _short(name: str, most: int = 22) -> str:

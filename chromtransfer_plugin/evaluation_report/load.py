@@ -14,12 +14,14 @@ from chromtransfer_plugin.evaluation.record import RECORD as EVALUATION
 from chromtransfer_plugin.evaluation.record import EvaluationRecord, LineResult, read_evaluation
 from chromtransfer_plugin.evaluation.scores import SCORES, ScoreTable, read_scores
 from chromtransfer_plugin.json_record import read_record
+from chromtransfer_plugin.leaks import RECORD as LEAKS
 from chromtransfer_plugin.leaks import LeakReport
 from chromtransfer_plugin.learning_curves import HISTORY, SELENE_VALIDATION, LearningCurve, read_learning
 from chromtransfer_plugin.preparation.manifest import MANIFEST, Manifest, read_manifest
+from chromtransfer_plugin.preparation.outputs import QC
 
-LEAKS = "leaks.json"
 RUN = (HISTORY, f"fold_*/{HISTORY}", SELENE_VALIDATION)
+_PNG = b"\x89PNG\r\n\x1a\n"
 WANTED: Mapping[str, str] = {
     EVALUATION: "an evaluation (`chromtransfer evaluate`)",
     EFFICIENCY: "a data-efficiency analysis (`chromtransfer efficiency`)",
@@ -39,6 +41,14 @@ class Evaluated(NamedTuple):
     scores: dict[str, ScoreTable]
 
 
+class Dataset(NamedTuple):
+    """A data set: its folder's name, its manifest, and its figure of quality (PNG), empty if there is none."""
+
+    name: str
+    manifest: Manifest
+    picture: bytes
+
+
 @dataclass(frozen=True)
 class Loaded:
     """What lies in the given folders, in the order in which they were given; each with the folder's name.
@@ -48,7 +58,7 @@ class Loaded:
     folders : list of Path
     evaluations : list of Evaluated
     efficiencies : list of (str, EfficiencyRecord)
-    datasets : list of (str, Manifest)
+    datasets : list of Dataset
     leaks : list of (str, LeakReport)
     runs : list of (str, list of LearningCurve)
         Training runs; an ensemble has one curve for each fold.
@@ -57,7 +67,7 @@ class Loaded:
     folders: list[Path]
     evaluations: list[Evaluated] = field(default_factory=list)
     efficiencies: list[tuple[str, EfficiencyRecord]] = field(default_factory=list)
-    datasets: list[tuple[str, Manifest]] = field(default_factory=list)
+    datasets: list[Dataset] = field(default_factory=list)
     leaks: list[tuple[str, LeakReport]] = field(default_factory=list)
     runs: list[tuple[str, list[LearningCurve]]] = field(default_factory=list)
 
@@ -88,7 +98,7 @@ def load_runs(folders: Sequence[str | Path]) -> Loaded:
         folders=unique,
         evaluations=_each(unique, EVALUATION, load_evaluation),
         efficiencies=_each(unique, EFFICIENCY, lambda folder: (names[folder], read_efficiency(folder))),
-        datasets=_each(unique, MANIFEST, lambda folder: (names[folder], read_manifest(folder))),
+        datasets=_each(unique, MANIFEST, lambda folder: _dataset(names[folder], folder)),
         leaks=_each(
             unique,
             LEAKS,
@@ -127,6 +137,14 @@ def _scores(folder: Path, line: LineResult) -> ScoreTable:
             f"({line.n_positive:,} open) and {', '.join(sorted(names)) or 'no model'}. Run `chromtransfer evaluate` again."
         )
     return scores
+
+
+def _dataset(name: str, folder: Path) -> Dataset:
+    picture = folder / QC
+    data = picture.read_bytes() if picture.is_file() else b""
+    if data and not data.startswith(_PNG):
+        raise ChromTransferError(f"{picture}: is no PNG figure. Run `chromtransfer dataset build` again.")
+    return Dataset(name, read_manifest(folder), data)
 
 
 def is_run(folder: Path) -> bool:

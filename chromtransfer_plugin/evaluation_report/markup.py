@@ -56,6 +56,11 @@ def badge(level: Level) -> str:
     return f'<span class="badge {kind}"><span aria-hidden="true">{sign}</span> {level}</span>'
 
 
+def plain_badge(word: str) -> str:
+    """Write a word in the form of a badge that judges nothing."""
+    return f'<span class="badge unknown">{escape(word)}</span>'
+
+
 def level_class(level: Level) -> str:
     """Return the CSS class of a level."""
     return _BADGES[level][0]
@@ -68,6 +73,7 @@ def table(
     *,
     text: Sequence[int] = (),
     stack: bool = True,
+    kind: str = "",
 ) -> str:
     """Make a table that scrolls inside its own box.
 
@@ -83,6 +89,8 @@ def table(
         Columns that hold no numbers.
     stack : bool
         On narrow screens, one below another instead of side by side.
+    kind : str
+        Another CSS class of the box.
 
     Returns
     -------
@@ -93,8 +101,8 @@ def table(
     for row in rows:
         cells = [f'<th scope="row">{row[0]}</th>']
         for i, cell in enumerate(row[1:], start=1):
-            kind = "" if i in text else ' class="number"'
-            cells.append(f'<td{kind} data-label="{escape(heads[i])}">{cell}</td>')
+            align = "" if i in text else ' class="number"'
+            cells.append(f'<td{align} data-label="{escape(heads[i])}"><span>{cell}</span></td>')
         body.append(f"<tr>{''.join(cells)}</tr>\n")
     if not body:
         return f'<p class="note">{escape(caption)}: none.</p>\n'
@@ -102,9 +110,9 @@ def table(
         f'<th scope="col"{"" if i == 0 or i in text else " class=number"}>{escape(name)}</th>'
         for i, name in enumerate(heads)
     )
-    kind = "scroll stack" if stack else "scroll"
+    kinds = " ".join(["scroll", *(["stack"] if stack else []), *([kind] if kind else [])])
     return (
-        f'<div class="{kind}" tabindex="0" role="region" aria-label="{escape(caption)}"><table>\n'
+        f'<div class="{kinds}" tabindex="0" role="region" aria-label="{escape(caption)}"><table>\n'
         f"<caption>{escape(caption)}</caption>\n"
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{''.join(body)}</tbody></table></div>\n"
     )

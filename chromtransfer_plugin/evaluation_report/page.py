@@ -102,29 +102,34 @@ def render(loaded: Loaded, judged: Sequence[Judged], title: str) -> str:
     palette = make_palette(
         model.name for one in judged for line in one.evaluated.record.lines for model in line.models
     )
-    lines = []
+    lines, overviews = [], []
     alone = len(judged) == 1 and len(judged[0].evaluated.record.lines) == 1
     for i, one in enumerate(judged):
         name = f"evaluation-{i}"
         if len(judged) > 1:
             lines.append(f"<h3>{escape(one.evaluated.folder.name)}</h3>\n")
-        lines.append(overview_part(one, palette, name))
+        overviews.append(overview_part(one, palette, name))
         lines += [line_part(one, at, palette, name, alone) for at in range(len(one.evaluated.record.lines))]
     evaluations = [(one.evaluated.folder.name, one.evaluated.record) for one in judged]
-    runs = [(name, curves, gravest(curves)) for name, curves in loaded.runs]
+    shown = {curves[0].path.resolve() for one in judged for curves, _ in one.learning.values()}
+    runs = [
+        (name, curves, gravest(curves))
+        for name, curves in loaded.runs
+        if curves[0].path.resolve() not in shown
+    ]
     style = _part("page.css")
     return Template(_part("page.html")).substitute(
         title=escape(title),
         style=style,
         style_hash=policy_hash(style),
-        verdict=verdict_part(judged),
+        verdict=verdict_part(judged, overviews),
         lines="".join(lines) or note("There is no evaluation among the folders."),
         training=training_part(runs, loaded.efficiencies),
         data=data_part(evaluations, loaded.datasets, loaded.leaks),
         run=run_part(
             evaluations,
             loaded.efficiencies,
-            loaded.datasets,
+            [(dataset.name, dataset.manifest) for dataset in loaded.datasets],
             [(name, _run_record(curves[0].path.parent)) for name, curves in loaded.runs],
             [text for one in judged for text in one.missing],
         ),

@@ -32,7 +32,10 @@ LEAKS_MANY = 0.05  # share of test windows known from training above which no nu
 LEAKS_SOME = 0.01  # share above which it is mentioned
 CHANCE = 0.5  # AUROC of guessing
 LOW_AUROC = 0.7  # AUROC below which a model is weak whatever it is compared with
-MISCALIBRATED = 0.05  # ECE above which probabilities are not to be read as they are
+MISCALIBRATED = 0.05  # ECE above which probabilities are not to be read as they are ...
+BY_CHANCE = (
+    1.5  # ... if it is also above so many times what chance makes of right probabilities on so few windows
+)
 ONE_SIDED = 0.05  # share of a class that is called right at 0.5 below which calls at 0.5 are useless
 
 LEARNING_ADVICE = {
@@ -144,9 +147,13 @@ def leaks(case: Case) -> Iterator[Finding]:
     report = case.line.leaks
     if report is None or report.n_test == 0 or case.model.kind == "pretrained":
         return  # a pre-trained model saw other windows than those the report is about
-    known = max(report.n_identical, report.n_overlapping, report.n_leaking)
+    # Windows that share words with many training windows, but with none much, are mostly repeats: they give no label away.
+    known = max(report.n_identical, report.n_overlapping, report.n_leaking_one)
     share = known / report.n_test
-    text = f"{known:,} of {report.n_test:,} test windows ({share:.1%}) are, or share sequence with, training windows"
+    text = (
+        f"{known:,} of {report.n_test:,} test windows ({share:.1%}) overlap, or share most of their sequence with, a "
+        "training window"
+    )
     if share > LEAKS_MANY:
         yield Finding(
             "leaks", "cannot tell", f"{text}: do not believe these numbers",
@@ -264,7 +271,8 @@ def calibration(case: Case) -> Iterator[Finding]:
     ece = case.measure("ece").value
     if ece is None:
         return
-    if ece <= MISCALIBRATED:
+    limit = max(MISCALIBRATED, BY_CHANCE * chance_ece(case.model))
+    if ece <= limit:
         yield Finding(
             "calibration",
             "usable",
@@ -278,7 +286,7 @@ def calibration(case: Case) -> Iterator[Finding]:
             "calibration", "usable for ranking", f"{text}, and no correction was tried",
             "Rank windows by it, but do not read its probabilities.",
         )  # fmt: skip
-    elif best.ece.value <= MISCALIBRATED:
+    elif best.ece.value <= limit:
         how = f"{best.method} scaling" if best.method == "temperature" else "isotonic regression"
         detail = f", T = {best.temperature:.2f}" if best.temperature is not None else ""
         yield Finding(
@@ -328,6 +336,22 @@ def best_correction(model: ModelResult) -> Calibration | None:
     """Return the correction that leaves the smallest ECE; None if none was tried."""
     tried = [one for one in model.calibration if one.method != "none" and one.ece.value is not None]
     return min(tried, key=lambda one: one.ece.value or 0.0, default=None)
+
+
+def chance_ece(model: ModelResult) -> float:
+    """Return the ECE that is expected of right probabilities, by chance alone; 0 if the bins are not known.
+
+    In a bin of n windows with mean probability p, the share of open windows is off by sqrt(2 p (1 - p) / (pi n)) on average.
+    """
+    bins = next((one for one in model.calibration if one.method == "none"), None)
+    if bins is None or not sum(bins.n):
+        return 0.0
+    off = (
+        n * math.sqrt(2 * p * (1 - p) / (math.pi * n))
+        for n, p in zip(bins.n, bins.mean_predicted, strict=True)
+        if n and p is not None
+    )
+    return sum(off) / sum(bins.n)
 
 
 def with_interval(measure: Measure, signed: bool = False) -> str:

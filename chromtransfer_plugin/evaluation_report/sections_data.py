@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from chromtransfer_plugin.evaluation.record import EvaluationRecord
+from chromtransfer_plugin.evaluation_report.load import Dataset
 from chromtransfer_plugin.evaluation_report.markup import UNKNOWN, details, escape, note, table
 from chromtransfer_plugin.leaks import LeakReport
-from chromtransfer_plugin.preparation.manifest import FunnelStep, Manifest
+from chromtransfer_plugin.preparation.manifest import FunnelStep
 
 
 def data_part(
     evaluations: Sequence[tuple[str, EvaluationRecord]],
-    datasets: Sequence[tuple[str, Manifest]],
+    datasets: Sequence[Dataset],
     leaks: Sequence[tuple[str, LeakReport]],
 ) -> str:
     """Write the section; each part of it says where it has nothing to show."""
     parts = [_balance(name, record) for name, record in evaluations]
-    parts += [_dataset(name, manifest) for name, manifest in datasets]
+    parts += [_dataset(dataset) for dataset in datasets]
     if not datasets:
         parts.append(
             note(
@@ -39,13 +41,15 @@ def leak_part(report: LeakReport | None) -> str:
     if report.n_test == 0:
         return note("There is no test window.")
     counts = [
-        ("the same as a training window", report.n_identical),
+        ("are a training window", report.n_identical),
         ("overlap a training window", report.n_overlapping),
-        (
-            f"share {report.share:.0%} or more of their {report.k}-letter words with training",
-            report.n_leaking,
-        ),
     ]
+    if report.k:
+        words = f"share {report.share:.0%} or more of their {report.k}-base words with"
+        counts += [
+            (f"{words} one training window", report.n_leaking_one),
+            (f"{words} all training windows together (mostly repeats)", report.n_leaking),
+        ]
     rows = [[escape(what), f"{n:,}", f"{n / report.n_test:.2%}"] for what, n in counts]
     shares = [
         [f"{at:.0%}", f"{share:.1%}"]
@@ -100,7 +104,8 @@ def _balance(name: str, record: EvaluationRecord) -> str:
     )
 
 
-def _dataset(name: str, manifest: Manifest) -> str:
+def _dataset(dataset: Dataset) -> str:
+    name, manifest, picture = dataset
     groups = [(group, list(steps)) for group, steps in groupby(manifest.funnel, lambda step: step.group)]
     funnel = "".join(_funnel(group, steps) for group, steps in groups)
     kinds = list(dict.fromkeys(kind for counts in manifest.splits.values() for kind in counts))
@@ -112,6 +117,16 @@ def _dataset(name: str, manifest: Manifest) -> str:
         f"<h3>Data set: {escape(name)}</h3>\n"
         + (f'<div class="funnels">{funnel}</div>\n' if funnel else note("The manifest holds no step."))
         + (table("Windows by split", ["Table", *kinds], splits) if splits else "")
+        + (_picture(picture, name) if picture else "")
+    )
+
+
+def _picture(picture: bytes, name: str) -> str:
+    data = base64.b64encode(picture).decode()
+    described = f"GC content, length, chromosomes and class balance of the regions of {name}"
+    return (
+        f'<figure class="wide"><img src="data:image/png;base64,{data}" alt="{escape(described)}">'
+        f"<figcaption>{escape(described)}</figcaption></figure>\n"
     )
 
 
@@ -127,4 +142,4 @@ def _funnel(group: str, steps: Sequence[FunnelStep]) -> str:
         ]
         for step in steps
     ]
-    return table(f"Regions that each step left: {group}", ["Step", "Regions", ""], rows, stack=False)
+    return table(f"What each step left: {group}", ["Step", "Regions", ""], rows, stack=False)

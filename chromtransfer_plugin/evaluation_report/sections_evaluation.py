@@ -24,13 +24,17 @@ from chromtransfer_plugin.evaluation_report.markup import (
     note,
     number,
     p_value,
+    plain_badge,
     table,
 )
 from chromtransfer_plugin.evaluation_report.palette import swatch
+from chromtransfer_plugin.evaluation_report.rules import FLOOR
 from chromtransfer_plugin.evaluation_report.sections_data import leak_part
-from chromtransfer_plugin.evaluation_report.verdict import Verdict, headline, of_interest
+from chromtransfer_plugin.evaluation_report.verdict import Verdict, headlines, of_interest
 from chromtransfer_plugin.learning_curves import Diagnosis, LearningCurve
+from chromtransfer_plugin.plots.reliability import FEWEST
 
+FEW_BOXES = 3
 SIGNIFICANT = 0.05  # q below which a difference is taken as real
 
 _RANKING = (
@@ -69,21 +73,24 @@ class Judged(NamedTuple):
         ]
 
 
-def verdict_part(judged: Sequence[Judged]) -> str:
-    """Write the verdicts: a summary, then one box for each line and model of interest."""
+def verdict_part(judged: Sequence[Judged], overviews: Sequence[str]) -> str:
+    """Write the verdicts: a summary, a box for each line and model of interest, and the overview of all models.
+
+    Where there are many boxes the overview (markup, of each evaluation) comes before them.
+    """
     if not judged:
         return (
             '<p class="headline">Cannot tell: there is no evaluation among the folders, so nothing is known on how good '
             "a model is. Run <code>chromtransfer evaluate</code> and name its folder, too.</p>\n"
         )
     parts = []
-    for one in judged:
+    for one, overview in zip(judged, overviews, strict=True):
         verdicts = one.chosen()
-        title = f"<h3>{escape(one.evaluated.folder.name)}</h3>\n" if len(judged) > 1 else ""
-        boxes = "".join(map(_box, verdicts))
-        parts.append(
-            f'{title}<p class="headline">{escape(headline(verdicts))}</p>\n<div class="boxes">{boxes}</div>\n'
-        )
+        if len(judged) > 1:
+            parts.append(f"<h3>{escape(one.evaluated.folder.name)}</h3>\n")
+        parts += [f'<p class="headline">{escape(text)}</p>\n' for text in headlines(verdicts)]
+        boxes = f'<div class="boxes">{"".join(map(_box, verdicts))}</div>\n'
+        parts += [overview, boxes] if len(verdicts) > FEW_BOXES else [boxes, overview]
     return "".join(parts)
 
 
@@ -115,10 +122,12 @@ def overview_part(judged: Judged, palette: Palette, prefix: str) -> str:
             f'{line.n:,} <span class="interval">{share} open</span>',
         ]
         for name in models:
-            verdict = judged.verdicts.get((line.line, name))
-            cells.append(
-                f"{measure(found[name].measures['auroc'])} {badge(verdict.level)}" if verdict else UNKNOWN
-            )
+            if name not in found:
+                cells.append(UNKNOWN)
+                continue
+            is_floor = found[name].kind == FLOOR
+            word = plain_badge("floor") if is_floor else badge(judged.verdicts[line.line, name].level)
+            cells.append(f"{measure(found[name].measures['auroc'])} {word}")
         rows.append(cells)
     if record.means:
         means = {mean.name: mean.measures for mean in record.means}
@@ -140,7 +149,13 @@ def overview_part(judged: Judged, palette: Palette, prefix: str) -> str:
         else "Without intervals."
     )
     return (
-        table("AUROC and verdict of every model on every line", ["Line", "Windows", *models], rows)
+        table(
+            "AUROC and verdict of every model on every line",
+            ["Line", "Windows", *models],
+            rows,
+            stack=False,
+            kind="matrix",
+        )
         + note(f"{intervals} 0.5 is guessing, 1 is perfect.")
         + f'<ul class="key" aria-label="Lines of the models in all figures">{key}</ul>\n'
     )
@@ -162,13 +177,27 @@ def line_part(judged: Judged, number_of: int, palette: Palette, prefix: str, ope
         _comparisons(line),
         "<h4>Ranking</h4>\n",
         curve_figures(line, judged.evaluated.scores[line.line], palette, name),
-        "<h4>Probabilities</h4>\n" + reliability_figures(line.models, palette, name),
+        "<h4>Probabilities</h4>\n" + _reliability(line, palette, name),
         _calibration(line),
         conformal_figure(line.models, palette, name),
         f'<h4>Training</h4>\n<div class="panels">{learning}</div>\n' if learning else "",
         "<h4>Known from training</h4>\n" + leak_part(line.leaks),
     ]
     return details(f"<h3>{escape(line.line)}</h3> {words}", "".join(parts), opened=opened, name=name)
+
+
+def _reliability(line: LineResult, palette: Palette, name: str) -> str:
+    """Show the models of interest, and fold the others away."""
+    chosen = of_interest(line)
+    others = [model for model in line.models if model not in chosen]
+    rest = reliability_figures(others, palette, f"{name}-other")
+    return (
+        reliability_figures(chosen, palette, name)
+        + (details("Reliability of the other models", rest) if rest else "")
+        + note(
+            f"Share of open windows against the probability they are given; bins below {FEWEST} windows are left out."
+        )
+    )
 
 
 def _facts(line: LineResult) -> str:

@@ -14,6 +14,7 @@ from chromtransfer_plugin.evaluation_report.rules import FLOOR, LEVELS, RULES, C
 from chromtransfer_plugin.learning_curves import Diagnosis
 
 _USE_IT = "Use it: rank windows by it, read its probabilities as they are, call open above 0.5."
+_RANKS = ("ranking", "floor")  # rules that say how well a model ranks
 _OF_INTEREST = ("given", "fine-tuned")
 
 
@@ -62,12 +63,22 @@ def judge(
     found.sort(key=lambda finding: -LEVELS.index(finding.level))
     level = found[0].level
     deciding = [finding for finding in found if finding.level == level]
-    texts = [finding.text for finding in deciding[: 3 if level == "usable" else 2]]
-    sentence = f"{level[0].upper()}{level[1:]}, because {'; '.join(texts)}."
+    sentence = f"{level[0].upper()}{level[1:]}, because {_because(level, found)}."
     advice = " ".join(dict.fromkeys(finding.advice for finding in deciding if finding.advice))
     if level == "usable":
         advice = f"{_USE_IT} {advice}".strip()
     return Verdict(line.line, model.name, level, sentence, advice, tuple(found))
+
+
+def _because(level: Level, found: Sequence[Finding]) -> str:
+    """Name what decided; where the level is good, also how good it ranks."""
+    deciding = [finding.text for finding in found if finding.level == level and finding.rule not in _RANKS]
+    ranks = [finding.text for finding in found if finding.rule in _RANKS]
+    if level == "usable":
+        return "; ".join(ranks + [finding.text for finding in found if finding.rule == "calibration"])
+    if level == "usable for ranking":
+        return f"{'; '.join(ranks)}; but {'; '.join(deciding)}"
+    return "; ".join(finding.text for finding in found if finding.level == level)
 
 
 def of_interest(line: LineResult) -> list[ModelResult]:
@@ -76,13 +87,18 @@ def of_interest(line: LineResult) -> list[ModelResult]:
     return chosen or [model for model in line.models if model.kind != FLOOR] or list(line.models)
 
 
-def headline(verdicts: Sequence[Verdict]) -> str:
-    """Sum up many verdicts in a line, the best first: ``Usable: 4 of 6. Weak: 2 of 6 (MCF7, A549).``."""
-    parts = []
-    several = len({verdict.model for verdict in verdicts}) > 1
-    for level in LEVELS:
-        names = [f"{v.line} {v.model}" if several else v.line for v in verdicts if v.level == level]
-        if names:
-            shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-            parts.append(f"{level[0].upper()}{level[1:]}: {len(names)} of {len(verdicts)} ({shown}).")
-    return " ".join(parts)
+def headlines(verdicts: Sequence[Verdict]) -> list[str]:
+    """Sum up, a line for each model: ``zoo: usable on 2 of 3 lines (A549, K562); weak on 1 of 3 lines (MCF7).``."""
+    found = []
+    for model in dict.fromkeys(verdict.model for verdict in verdicts):
+        own = [verdict for verdict in verdicts if verdict.model == model]
+        parts = []
+        for level in LEVELS:
+            lines = [verdict.line for verdict in own if verdict.level == level]
+            if len(lines) == len(own):
+                where = lines[0] if len(lines) == 1 else f"all {len(lines)} lines"
+                parts.append(f"{level} on {where}")
+            elif lines:
+                parts.append(f"{level} on {len(lines)} of {len(own)} lines ({', '.join(lines)})")
+        found.append(f"{model}: {'; '.join(parts)}.")
+    return found
