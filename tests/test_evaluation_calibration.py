@@ -66,7 +66,7 @@ def test_corrections_fitted_on_validation_windows() -> None:
     held_y, held_p = planted(3000, 3.0, seed=2)
     draws = make_draws(y, np.arange(len(y)) // 2, n=100, seed=0)
     none, warm, steps = calibrations(
-        y, p, np.arange(len(y)) // 2, draws, validation=Held(held_y, held_p, "chromosome 1")
+        y, p, np.arange(len(y)) // 2, draws, validation=Held(held_y, held_p, "chromosome 1, 3000 windows")
     )
     assert [c.method for c in (none, warm, steps)] == ["none", "temperature", "isotonic"]
     assert (none.fitted_on, none.temperature) == ("", None)
@@ -143,12 +143,12 @@ def test_nothing_to_fit_on_gives_the_reason() -> None:
     assert only.method == "none"
     assert only.fitted_on == "not corrected: fewer than two loci hold open, or closed, test windows"
     assert conformal_sets(y, p, one_with_open) == []
-    lacking = Held(np.zeros(7, dtype=np.int64), np.full(7, 0.2), "chromosome 1")
+    lacking = Held(np.zeros(7, dtype=np.int64), np.full(7, 0.2), "chromosome 1, 7 windows")
     (only,) = calibrations(y, p, one_with_open, None, validation=lacking)
-    assert only.fitted_on.endswith("test windows (chromosome 1, 7 windows, lack a class)")
+    assert only.fitted_on.endswith("test windows (of one class only: chromosome 1, 7 windows)")
     found = calibrations(y, p, np.arange(4), None, validation=lacking)
     assert found[1].fitted_on == (
-        "test windows, cross-fitted over 4 folds of loci (chromosome 1, 7 windows, lack a class)"
+        "test windows, cross-fitted over 4 folds of loci (of one class only: chromosome 1, 7 windows)"
     )
 
 
@@ -172,7 +172,7 @@ def test_conformal_thresholds_by_hand() -> None:
     at_80, at_95 = conformal_sets(
         y, p, np.arange(4), validation=Held(held_y, held_p, "fold"), levels=(0.8, 0.95)
     )
-    assert at_80.fitted_on == "fold, 18 windows"
+    assert at_80.fitted_on == "fold"
     assert (at_80.coverage_open, at_80.coverage_closed) == (0.5, 0.5)
     assert (at_80.both, at_80.neither, at_80.single) == (0.5, 0.0, 0.5)
     assert (at_95.coverage_open, at_95.coverage_closed, at_95.both) == (1, 1, 1)

@@ -26,7 +26,10 @@ _SMALLEST = float(np.finfo(np.float64).eps)
 
 
 class Held(NamedTuple):
-    """Windows that a model did not train on, to fit a correction: labels, probabilities, and what they are in words."""
+    """Windows that a model did not train on, to fit a correction: labels, probabilities, and what they are in words.
+
+    ``what`` goes into the records: ``validation fold, 812 windows``.
+    """
 
     y: Labels
     p: Floats
@@ -218,11 +221,11 @@ def _fits(
     why = ""
     if validation is not None:
         held = np.asarray(validation.y)
-        words = f"{validation.what}, {len(held)} windows"
+        words = validation.what
         if 0 < held.sum() < len(held):
             held_p = np.asarray(validation.p, dtype=np.float64)
             return [_Fit(held, held_p, np.arange(len(y)))], words
-        why = f" ({words}, lack a class)"
+        why = f" (of one class only: {words})"
     fold = _locus_folds(y, np.asarray(locus), seed)
     if fold is None:
         return [], f"not corrected: fewer than two loci hold open, or closed, test windows{why}"

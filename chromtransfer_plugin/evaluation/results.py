@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,10 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chromtransfer_plugin.evaluation.calibration import Held, calibrations, conformal_sets
-from chromtransfer_plugin.evaluation.comparisons import compare_models
+from chromtransfer_plugin.evaluation.comparisons import bootstrap_p, compare_models, with_q_values
 from chromtransfer_plugin.evaluation.draws import Draws, few_loci, make_draws
 from chromtransfer_plugin.evaluation.measures import Samples, as_measure, measure_all, metric_samples
-from chromtransfer_plugin.evaluation.record import METRICS, LineResult, MeanOverLines, Measure, ModelResult
+from chromtransfer_plugin.evaluation.record import (
+    COMPARED,
+    MEAN,
+    METRICS,
+    Comparison,
+    LineResult,
+    MeanOverLines,
+    ModelResult,
+)
 from chromtransfer_plugin.evaluation.scores import ScoreTable
 from chromtransfer_plugin.evaluation.settings import EvaluationSettings
 from chromtransfer_plugin.leaks import LeakReport
@@ -64,7 +73,7 @@ def evaluate_line(
 ) -> Evaluated:
     """Measure, compare and calibrate all models of a line; ``q`` of the comparisons is filled in later."""
     y, locus = scores.y, scores.locus
-    draws = _draws(y, locus, settings)
+    draws = _draws(scores, settings)
     notes = [few_loci(y, locus)] if settings.resample == "locus" and settings.resamples else []
     samples: dict[str, Samples] = {
         model.name: metric_samples(y, model.scores, draws) if draws is not None else {} for model in models
@@ -85,10 +94,12 @@ def evaluate_line(
     return Evaluated(result, samples)
 
 
-def _draws(y: NDArray[np.int64], locus: NDArray[np.int64], settings: EvaluationSettings) -> Draws | None:
+def _draws(scores: ScoreTable, settings: EvaluationSettings) -> Draws | None:
     if not settings.resamples:
         return None
-    return make_draws(y, locus, resample=settings.resample, n=settings.resamples, seed=settings.seed)
+    # Lines are drawn independently of each other, and the same whichever other lines there are.
+    seed = settings.seed + zlib.crc32(scores.line.encode())
+    return make_draws(scores.y, scores.locus, resample=settings.resample, n=settings.resamples, seed=seed)
 
 
 def _model_result(
@@ -123,21 +134,52 @@ def means_over_lines(evaluated: Sequence[Evaluated], level: float) -> list[MeanO
     """Average every metric over the lines; nothing for a single line."""
     if len(evaluated) < 2:
         return []
-    names = [model.name for model in evaluated[0].result.models]
-    return [MeanOverLines(name=name, measures=_means(evaluated, name, level)) for name in names]
+    return [
+        MeanOverLines(
+            name=model.name,
+            measures={
+                metric: as_measure(
+                    _mean_value(evaluated, model.name, metric),
+                    _mean_samples(evaluated, model.name, metric),
+                    level,
+                )
+                for metric in METRICS
+            },
+        )
+        for model in evaluated[0].result.models
+    ]
 
 
-def _means(evaluated: Sequence[Evaluated], name: str, level: float) -> dict[str, Measure]:
-    found = {}
-    for metric in METRICS:
-        values = [
-            next(model.measures[metric].value for model in line.result.models if model.name == name)
-            for line in evaluated
-        ]
-        samples = [line.samples[name].get(metric) for line in evaluated]
-        known = [sample for sample in samples if sample is not None]
-        # Lines without resamples (one locus) leave the mean without an interval.
-        complete = len(known) == len(evaluated) and len({len(sample) for sample in known}) == 1
-        value = np.nan if None in values else float(np.mean(np.array(values, dtype=np.float64)))
-        found[metric] = as_measure(value, np.mean(known, axis=0) if complete else None, level)
-    return found
+def compare_means(evaluated: Sequence[Evaluated], level: float) -> list[Comparison]:
+    """Compare the models' means over the lines; ``q`` is over these comparisons of a metric."""
+    if len(evaluated) < 2:
+        return []
+    found = []
+    for a, b in pairs_of([model.name for model in evaluated[0].result.models]):
+        for metric in COMPARED:
+            of_a, of_b = _mean_samples(evaluated, a, metric), _mean_samples(evaluated, b, metric)
+            if of_a is None or of_b is None:
+                continue
+            value = _mean_value(evaluated, a, metric) - _mean_value(evaluated, b, metric)
+            difference, p = as_measure(value, of_a - of_b, level), bootstrap_p(of_a - of_b)
+            found.append(Comparison(a=a, b=b, metric=metric, difference=difference, p_bootstrap=p))
+    together = LineResult(line=MEAN, n=0, n_positive=0, n_loci=0, models=[], comparisons=found)
+    return with_q_values([together])[0].comparisons
+
+
+def _mean_value(evaluated: Sequence[Evaluated], name: str, metric: str) -> float:
+    """Mean over the lines; NaN where a line has no value."""
+    values = [
+        model.measures[metric].value
+        for line in evaluated
+        for model in line.result.models
+        if model.name == name
+    ]
+    return float(np.mean(np.array(values, dtype=np.float64)))
+
+
+def _mean_samples(evaluated: Sequence[Evaluated], name: str, metric: str) -> Floats | None:
+    """Mean over the lines of each resample (R,); None where a line has none, as with a single locus."""
+    samples = [line.samples[name].get(metric) for line in evaluated]
+    known = [sample for sample in samples if sample is not None and len(sample)]
+    return np.mean(known, axis=0) if known and len(known) == len(evaluated) else None
