@@ -66,8 +66,8 @@ def test_without_sequence_the_panel_says_so():
 def test_balance():
     ax = axes()
     plot_balance(ax, {"K562": table(400, 1), "none": table(40, 1).assign(positive=False)})
-    assert [bar.get_width() for bar in ax.patches] == [100, 300, 0, 40]
-    assert texts(ax) == "1 : 3.0 no positives"
+    assert [bar.get_width() for bar in ax.patches] == [0.25, 0.75, 0, 1]
+    assert texts(ax) == "100 : 300  (1 : 3.0) 0 : 40  (no positives)"
 
 
 def test_widths():

@@ -40,6 +40,8 @@ def dataset_figure(path: Path, sets: Mapping[str, pd.DataFrame], widths: ArrayLi
     ChromTransferError
         If there are no windows, or the file cannot be written.
     """
+    from matplotlib.patches import Patch
+
     if not any(len(table) for table in sets.values()):
         raise ChromTransferError(f"{path}: there are no windows to draw.")
     # Rows of a quarter inch, so that seven lines read as well as one.
@@ -52,6 +54,8 @@ def dataset_figure(path: Path, sets: Mapping[str, pd.DataFrame], widths: ArrayLi
     plot_balance(axes[1], sets)
     plot_widths(axes[2], widths)
     plot_chromosomes(axes[3], sets)
+    classes = [Patch(color=POSITIVE, label="positive"), Patch(color=NEGATIVE, label="negative")]
+    figure.legend(handles=classes, fontsize=FONT, frameon=False, ncols=2, loc="outside upper right")
     save_figure(figure, path, "png")
 
 
@@ -77,8 +81,8 @@ def plot_gc(ax: Axes, sets: Mapping[str, pd.DataFrame]) -> None:
     low, high = [], []
     for row, table in enumerate(sets.values()):
         for offset, color, chosen in ((-0.17, POSITIVE, True), (0.17, NEGATIVE, False)):
-            values = table["gc"][table["positive"] == chosen].dropna() if "gc" in table else []
-            if not len(values):
+            values = table["gc"][table["positive"] == chosen].dropna() if "gc" in table else pd.Series()
+            if values.empty:
                 continue
             ends = np.percentile(values, [5, 25, 50, 75, 95])
             ax.plot(ends[[0, 4]], [row + offset] * 2, color=color, linewidth=1.5, solid_capstyle="butt")
@@ -89,32 +93,22 @@ def plot_gc(ax: Axes, sets: Mapping[str, pd.DataFrame]) -> None:
     margin = 0.05
     ax.set_xlim(max(0, min(low) - margin), min(1, max(high) + margin))
     ax.set_xlabel("Share of G and C", fontsize=FONT)
-    _key(ax)
-
-
-def _key(ax: Axes) -> None:
-    from matplotlib.patches import Patch
-
-    ax.legend(
-        handles=[Patch(color=POSITIVE, label="positive"), Patch(color=NEGATIVE, label="negative")],
-        fontsize=FONT - 1, frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, -0.02 - 1.0 / 8),
-    )  # fmt: skip
 
 
 def plot_balance(ax: Axes, sets: Mapping[str, pd.DataFrame]) -> None:
     """Draw the numbers of positives and negatives of each set, and their ratio."""
-    _title(ax, "Class balance (windows)")
+    _title(ax, "Class balance (share, number and ratio of the windows)")
     _rows(ax, list(sets))
-    counts = [(int(table["positive"].sum()), int((~table["positive"]).sum())) for table in sets.values()]
-    most = max(sum(pair) for pair in counts)
-    for row, (positive, negative) in enumerate(counts):
-        ax.barh(row, positive, 0.6, color=POSITIVE)
-        ax.barh(row, negative, 0.6, left=positive, color=NEGATIVE)
+    for row, table in enumerate(sets.values()):
+        positive, total = int(table["positive"].sum()), len(table)
+        negative = total - positive
+        ax.barh(row, positive / max(total, 1), 0.6, color=POSITIVE)
+        ax.barh(row, negative / max(total, 1), 0.6, left=positive / max(total, 1), color=NEGATIVE)
         ratio = f"1 : {negative / positive:.1f}" if positive else "no positives"
-        ax.text(positive + negative + 0.015 * most, row, ratio, va="center", fontsize=FONT - 1)
-    ax.set_xlim(0, 1.2 * most)
-    ax.xaxis.set_major_formatter(_thousands)
-    ax.set_xlabel("Windows; positive : negative", fontsize=FONT)
+        ax.text(1.03, row, f"{positive:,} : {negative:,}  ({ratio})", va="center", fontsize=FONT - 1)
+    ax.set_xlim(0, 1.8)
+    ax.set_xticks([0, 0.5, 1])
+    ax.set_xlabel("Share of the windows", fontsize=FONT, x=0.28)
 
 
 def _thousands(value: float, _: object = None) -> str:
@@ -142,6 +136,7 @@ def plot_widths(ax: Axes, widths: ArrayLike) -> None:
     say(
         ax, note + (f"\n{beyond:,} beyond the axis are in the last bar" if beyond else ""), 0.98, 0.9, "right"
     )
+    ax.set_ylim(0, 1.3 * ax.get_ylim()[1])  # room for the note
     ax.yaxis.set_major_formatter(_thousands)
     ax.set_ylabel("Regions", fontsize=FONT)
 
@@ -179,7 +174,7 @@ def plot_chromosomes(ax: Axes, sets: Mapping[str, pd.DataFrame]) -> None:
     ax.yaxis.set_major_formatter(_thousands)
     ax.set_ylabel("Windows", fontsize=FONT)
     if test.any():
-        ax.legend(fontsize=FONT - 1, frameon=False, loc="upper right")
+        ax.legend(fontsize=FONT - 1, frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 0.98))
 
 
 def _place(name: str) -> tuple[int, int, str]:
