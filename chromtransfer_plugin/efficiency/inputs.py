@@ -126,7 +126,7 @@ def architecture_of(protocol: str, card: Card | None, network: Mapping[str, Any]
     architecture = {**own.model_dump(exclude={"n_outputs"}), **trunk, **network}
     if architecture.setdefault("n_outputs", 1) != 1:
         raise ChromTransferError("efficiency: the network has one output, open or not: leave n_outputs out.")
-    return parse_architecture(architecture).model_dump()
+    return parse_architecture(architecture).model_dump(mode="json")
 
 
 def reference_aurocs(

@@ -55,7 +55,8 @@ def plot_efficiency(ax: Axes, record: EfficiencyRecord, metric: str = "auroc") -
     _ticks(ax, record)
     ax.set_xlabel(f"Share of the {record.n_train:,} training windows (number below)", fontsize=FONT)
     ax.set_ylabel(METRICS[metric][0], fontsize=FONT)
-    ax.legend(fontsize=FONT - 2, frameon=False)
+    # Below the axes: inside, it would hide a band or a line somewhere.
+    ax.legend(fontsize=FONT - 1, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.24))
     tidy(ax)
 
 
@@ -75,7 +76,7 @@ def efficiency_figure(path: str | Path, record: EfficiencyRecord) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.6 * len(PANELS), 4.4), layout="constrained")
+    figure = Figure(figsize=(5.6 * len(PANELS), 5.0), layout="constrained")
     FigureCanvasAgg(figure)
     for ax, metric in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
         plot_efficiency(ax, record, metric)
