@@ -115,7 +115,7 @@ def test_tables_hold_what_the_record_holds(done):
         (wanted.value, wanted.low, wanted.high), rel=1e-5
     )
     comparisons = pd.read_csv(done / "comparisons.tsv", sep="\t")
-    assert len(comparisons) == len(LINES) * 5 * len(COMPARED)
+    assert len(comparisons) == (len(LINES) + 1) * 5 * len(COMPARED)
     assert comparisons["q"].notna().all()
     calibration = pd.read_csv(done / "calibration.tsv", sep="\t")
     assert calibration.groupby(["line", "model", "method"])["n"].sum().eq(40).all()
@@ -123,6 +123,12 @@ def test_tables_hold_what_the_record_holds(done):
     text = (done / "evaluation.md").read_text()
     measure = record.lines[0].models[0].measures["auroc"]
     assert f"{measure.value:.3f} [{measure.low:.3f}, {measure.high:.3f}]" in text
+    of_means = comparisons.query("line == 'mean' and a == 'net' and b == 'kmer' and metric == 'auroc'").iloc[
+        0
+    ]
+    means = {mean.name: mean.measures["auroc"].value for mean in record.means}
+    assert of_means["difference"] == pytest.approx(means["net"] - means["kmer"], rel=1e-5)
+    assert of_means["low"] < of_means["difference"] < of_means["high"]
     for heading, _ in METRICS.values():
         assert heading in text
     for line in LINES:

@@ -10,6 +10,7 @@ import pandas as pd
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.evaluation.inputs import LabelledWindows
 from chromtransfer_plugin.evaluation.record import (
+    MEAN,
     METRICS,
     RECORD,
     Calibration,
@@ -104,9 +105,9 @@ def _write_table(path: Path, rows: object, columns: list[str]) -> None:
 
 
 def metric_rows(record: EvaluationRecord) -> list[tuple[object, ...]]:
-    """One row for each line, model and metric; the line ``mean`` is the mean over all lines."""
+    """One row for each line, model and metric; of the means over all lines the line is ``mean``."""
     found = [(line.line, model.name, model.measures) for line in record.lines for model in line.models]
-    found += [("mean", model.name, model.measures) for model in record.means]
+    found += [(MEAN, model.name, model.measures) for model in record.means]
     return [
         (line, model, metric, *_values(measures[metric]))
         for line, model, measures in found
@@ -116,11 +117,12 @@ def metric_rows(record: EvaluationRecord) -> list[tuple[object, ...]]:
 
 
 def comparison_rows(record: EvaluationRecord) -> list[tuple[object, ...]]:
-    """One row for each comparison."""
+    """One row for each comparison, also of the means over all lines."""
+    found = [(line.line, c) for line in record.lines for c in line.comparisons]
+    found += [(MEAN, c) for c in record.mean_comparisons]
     return [
-        (line.line, c.a, c.b, c.metric, *_values(c.difference), c.p_bootstrap, c.p_delong, c.q)
-        for line in record.lines
-        for c in line.comparisons
+        (line, c.a, c.b, c.metric, *_values(c.difference), c.p_bootstrap, c.p_delong, c.q)
+        for line, c in found
     ]
 
 

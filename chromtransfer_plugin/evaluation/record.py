@@ -11,6 +11,7 @@ from chromtransfer_plugin.json_record import read_record
 from chromtransfer_plugin.leaks import LeakReport
 
 RECORD = "evaluation.json"
+MEAN = "mean"  # stands for the mean over all lines where the name of a line is expected
 
 # In the order of the tables: name in files, heading, whether larger is better (None: neither).
 METRICS: dict[str, tuple[str, bool | None]] = {

@@ -15,7 +15,7 @@ from chromtransfer_plugin.evaluation.inputs import LabelledWindows, read_labelle
 from chromtransfer_plugin.evaluation.line_models import LineModels
 from chromtransfer_plugin.evaluation.outputs import check_folder, write_leak_files, write_line, write_summary
 from chromtransfer_plugin.evaluation.record import EvaluationRecord
-from chromtransfer_plugin.evaluation.results import evaluate_line, means_over_lines
+from chromtransfer_plugin.evaluation.results import compare_means, evaluate_line, means_over_lines
 from chromtransfer_plugin.evaluation.scores import ScoreTable
 from chromtransfer_plugin.evaluation.settings import EvaluationSettings, expand
 from chromtransfer_plugin.files import make_folder
@@ -91,6 +91,7 @@ def evaluate(*, progress: bool = False, report: Report = lambda _: None, **optio
         level=settings.level,
         lines=with_q_values([line.result for line in evaluated]),
         means=means_over_lines(evaluated, settings.level),
+        mean_comparisons=compare_means(evaluated, settings.level),
     )
     write_summary(settings, record, tests, trains)
     return record

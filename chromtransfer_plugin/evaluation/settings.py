@@ -13,9 +13,11 @@ from typing import Any
 from chromtransfer_plugin.constants import SEED, WINDOW
 from chromtransfer_plugin.errors import ChromTransferError, reject_unknown
 from chromtransfer_plugin.evaluation.draws import Resample
+from chromtransfer_plugin.evaluation.record import MEAN
 from chromtransfer_plugin.prediction.names import check_names
 from chromtransfer_plugin.splits import By
 
+_TAKEN = (".", "..", "models", "scored", MEAN)  # what else --out and the tables hold
 LINE = "{line}"  # in a path or model: replaced by the name of each line
 
 # Baselines in the order of the tables, and what each is in words.
@@ -200,14 +202,9 @@ def _check_lines(given: EvaluationSettings) -> None:
     for name in given.lines:
         if given.lines.count(name) > 1:
             raise ChromTransferError(f"--line {name}: was given {given.lines.count(name)} times.")
-        if (
-            name in (".", "..", "models", "scored")
-            or name != name.strip()
-            or "/" in name
-            or not name.isprintable()
-        ):
+        if name in _TAKEN or name != name.strip() or "/" in name or not name.isprintable():
             raise ChromTransferError(
-                f"--line {name!r}: names a folder of --out, where it is not usable; rename it."
+                f"--line {name!r}: names a folder of --out and a row of the tables, where it is not usable; rename it."
             )
     if len(given.lines) > 1 and LINE not in given.test:
         raise ChromTransferError(

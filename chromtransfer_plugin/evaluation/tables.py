@@ -5,10 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from chromtransfer_plugin.evaluation.record import METRICS, Comparison, EvaluationRecord, LineResult, Measure
+from chromtransfer_plugin.evaluation.record import (
+    MEAN,
+    METRICS,
+    Comparison,
+    EvaluationRecord,
+    LineResult,
+    Measure,
+)
 
 _LEADING = ("auroc", "average_precision", "average_precision_calls")  # a table of their own over the lines
-MEAN = "mean"
 
 
 def compact(record: EvaluationRecord) -> str:
@@ -36,6 +42,7 @@ def markdown(record: EvaluationRecord, command: str) -> str:
         ["# Evaluation", "", "```bash", command, "```", ""],
         _made_how(record),
         *(_leading(record, metric) for metric in _LEADING),
+        _mean_comparisons(record),
         _models(record),
         *(_line(line) for line in record.lines),
     ]
@@ -62,6 +69,19 @@ def _leading(record: EvaluationRecord, metric: str) -> list[str]:
         for name in _names(record)
     ]
     return [f"## {METRICS[metric][0]}", "", *_table(heads, rows), ""]
+
+
+def _mean_comparisons(record: EvaluationRecord) -> list[str]:
+    if not record.mean_comparisons:
+        return []
+    note = "Lines are resampled independently of each other."
+    return [
+        "## Paired tests of the means over the lines",
+        "",
+        note,
+        *_comparisons(record.mean_comparisons),
+        "",
+    ]
 
 
 def _models(record: EvaluationRecord) -> list[str]:
