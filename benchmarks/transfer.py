@@ -19,18 +19,15 @@ from typing import Any
 import click
 import numpy as np
 import pandas as pd
-import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from chromtransfer_plugin.constants import CELL_LINES
 from chromtransfer_plugin.dataset import Splits, Windows
+from chromtransfer_plugin.evaluation.draws import make_draws, percentiles
+from chromtransfer_plugin.evaluation.weighted import resampled
+from chromtransfer_plugin.evaluation.kmers import fit_kmer_regression, kmer_scores
 from chromtransfer_plugin.files import atomic_path, make_folder
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.metrics import auroc, average_precision, bootstrap_interval
-from chromtransfer_plugin.models.motif_trunk import KmerCounts
-from chromtransfer_plugin.onehot import one_hot_tensor
 from chromtransfer_plugin.predict import predict_checkpoint
 from chromtransfer_plugin.regions import region_ids
 from chromtransfer_plugin.reproduce import GENOME, pretraining_regions
@@ -132,17 +129,10 @@ def pretrain(data: Path, out: Path, engine: dict[str, Any]) -> None:
 # --- baseline: 6-mer logistic regression --------------------------------------------------------------------
 
 
-def kmer_features(windows: Windows) -> np.ndarray:
-    """Square roots of the counts of canonical 6-mers, (N, 2080)."""
-    with torch.inference_mode():
-        return KmerCounts()(one_hot_tensor(torch.from_numpy(windows.codes))).sqrt().numpy()
-
-
 def regression(train_set: Windows, *others: Windows) -> list[np.ndarray]:
     """Probabilities of a logistic regression on 6-mers fitted on the training windows."""
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=1e-4, max_iter=500))
-    model.fit(kmer_features(train_set), train_set.targets[:, 0])
-    return [model.predict_proba(kmer_features(windows))[:, 1] for windows in others]
+    model = fit_kmer_regression(train_set.codes, train_set.targets[:, 0])
+    return [kmer_scores(model, windows.codes) for windows in others]
 
 
 # --- report -------------------------------------------------------------------------------------------------
@@ -194,20 +184,15 @@ def best_predictions(data: Path, out: Path) -> list[pd.Series]:
 
 def mean_gain(lines: list[dict[str, np.ndarray]], better: str, worse: str) -> dict[str, float]:
     """Difference of two models' AUROC, averaged over the lines, with a 95 % bootstrap interval over windows."""
-    rng, draws = np.random.default_rng(SEED), []
-    for _ in range(RESAMPLES):
-        gains = []
-        for scores in lines:
-            truth = scores["truth"]
-            rows = rng.integers(0, len(truth), len(truth))
-            if 0 < truth[rows].sum() < len(rows):
-                gains.append(
-                    auroc(truth[rows], scores[better][rows]) - auroc(truth[rows], scores[worse][rows])
-                )
-        draws.append(np.mean(gains))
+    gains = []
+    for i, scores in enumerate(lines):
+        truth = scores["truth"]
+        counts = make_draws(truth, truth, resample="window", n=RESAMPLES, seed=SEED + i).counts
+        a, b = (resampled(truth, scores[model], counts)[0]["auroc"] for model in (better, worse))
+        gains.append(a - b)
     gain = np.mean([auroc(s["truth"], s[better]) - auroc(s["truth"], s[worse]) for s in lines])
-    low, high = np.percentile(draws, [2.5, 97.5])
-    return {"gain": float(gain), "low": float(low), "high": float(high)}
+    low, high = percentiles(np.mean(gains, axis=0), 0.95) or (np.nan, np.nan)
+    return {"gain": float(gain), "low": low, "high": high}
 
 
 @main.command()
