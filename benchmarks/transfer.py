@@ -23,8 +23,8 @@ import pandas as pd
 from chromtransfer_plugin.constants import CELL_LINES
 from chromtransfer_plugin.dataset import Splits, Windows
 from chromtransfer_plugin.evaluation.draws import make_draws, percentiles
-from chromtransfer_plugin.evaluation.weighted import resampled
 from chromtransfer_plugin.evaluation.kmers import fit_kmer_regression, kmer_scores
+from chromtransfer_plugin.evaluation.weighted import resampled
 from chromtransfer_plugin.files import atomic_path, make_folder
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.metrics import auroc, average_precision, bootstrap_interval
