@@ -55,7 +55,7 @@ def make_draws(
     Returns
     -------
     Draws
-        Of ``n`` resamples, each with both classes.
+        Of ``n`` resamples, each with both classes; 2 n N bytes.
 
     Raises
     ------
