@@ -14,6 +14,7 @@ from chromtransfer_plugin.evaluation.calibration import (
     conformal_sets,
     fit_isotonic,
     fit_temperature,
+    locus_folds,
     with_temperature,
 )
 from chromtransfer_plugin.evaluation.draws import make_draws
@@ -134,6 +135,21 @@ def test_few_loci_give_fewer_folds_each_with_both_classes_left(seed: int) -> Non
         found = calibrations(y, p, np.array(locus), None, seed=seed)
         assert [c.method for c in found] == ["none", "temperature", "isotonic"]
         assert found[1].fitted_on == f"test windows, cross-fitted over {folds} folds of loci"
+
+
+@pytest.mark.parametrize("rare", [0, 1])
+def test_a_class_in_two_loci_is_in_two_folds_whatever_the_seed(rare: int) -> None:
+    locus = np.arange(90) // 2
+    y = np.full(90, 1 - rare)
+    y[[10, 50]] = rare
+    orders = set()
+    for seed in range(30):
+        fold = locus_folds(y, locus, seed)
+        assert fold[10] != fold[50]
+        assert (fold[::2] == fold[1::2]).all()  # loci stay whole
+        assert np.bincount(fold).tolist() == [18] * 5
+        orders.add(tuple(fold))
+    assert len(orders) > 25
 
 
 def test_nothing_to_fit_on_gives_the_reason() -> None:

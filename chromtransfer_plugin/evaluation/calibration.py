@@ -226,7 +226,7 @@ def _fits(
             held_p = np.asarray(validation.p, dtype=np.float64)
             return [_Fit(held, held_p, np.arange(len(y)))], words
         why = f" (of one class only: {words})"
-    fold = _locus_folds(y, np.asarray(locus), seed)
+    fold = locus_folds(y, np.asarray(locus), seed)
     if fold is None:
         return [], f"not corrected: fewer than two loci hold open, or closed, test windows{why}"
     n = int(fold.max()) + 1
@@ -234,11 +234,11 @@ def _fits(
     return fits, f"test windows, cross-fitted over {n} folds of loci{why}"
 
 
-def _locus_folds(y: Labels, locus: NDArray[np.int64], seed: int) -> NDArray[np.int64] | None:
+def locus_folds(y: Labels, locus: NDArray[np.int64], seed: int) -> NDArray[np.int64] | None:
     """Deal whole loci to at most :data:`FOLDS` folds, so that the others of each fold hold both classes; None if impossible.
 
     Loci are sorted by what they hold (only open windows, both, only closed) and at random within; dealing them out in
-    turn spreads the classes evenly, and no two neighbours of the order, so no two loci with a class, share a fold.
+    turn spreads the classes evenly. Neighbours in that order never share a fold, so a class of two loci is in two folds.
     """
     numbers, unit = np.unique(locus, return_inverse=True)
     positives = np.bincount(unit, weights=y, minlength=len(numbers))
@@ -254,6 +254,6 @@ def _locus_folds(y: Labels, locus: NDArray[np.int64], seed: int) -> NDArray[np.i
 
 def _lowest(values: Floats, level: float) -> float:
     """Return the score that the k-th best of n calibration windows reaches, k = ceil((n + 1) level); -inf beyond n."""
-    # Rounded first: (n + 1) * level of 9 * 0.8 + ... must not be a hair above a whole number.
+    # Rounded first: 100 * 0.55 is a hair above 55.
     k = math.ceil(round((len(values) + 1) * level, 9))
     return float(np.sort(values)[::-1][k - 1]) if k <= len(values) else -math.inf
