@@ -7,7 +7,9 @@ import shutil
 
 import numpy as np
 import pandas as pd
+import pybigtools
 import pytest
+from click.testing import CliRunner
 from kipoi_cases import digests
 from preparation_cases import (
     LINES,
@@ -16,12 +18,20 @@ from preparation_cases import (
     config_of,
     funnel,
     peak_lines,
+    refusal,
+    signal_rows,
     table,
+    write_bigwig,
     write_config,
     write_inputs,
 )
 
+from chromtransfer_plugin.cli import main
+from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.genome import Genome
+from chromtransfer_plugin.preparation.calls import call_regions
+from chromtransfer_plugin.preparation.config import DatasetConfig
+from chromtransfer_plugin.preparation.ledger import Ledger
 from chromtransfer_plugin.preparation.matching import composition
 from chromtransfer_plugin.regions import read_regions
 from chromtransfer_plugin.tiles import away_from, genome_tiles
@@ -236,8 +246,6 @@ def test_min_overlap_is_in_bases(inputs):
             manifest = build(inputs, lines=peak_lines(), calls={"min_overlap": least})
             assert funnel(manifest, "calls")["open in A"] > 0
         else:
-            from preparation_cases import refusal
-
             shutil.rmtree(inputs / "out")
             message = refusal(inputs, lines=peak_lines(), calls={"min_overlap": least})
             assert message.startswith("A: has no positives: none of")
@@ -250,22 +258,15 @@ def test_min_overlap_is_in_bases(inputs):
 def test_statistic_over_the_region_itself(inputs, statistic):
     build(inputs, calls={"statistic": statistic, "over": "region"})
     found = table(inputs / "out")
-    import pybigtools
-
     with pybigtools.open(str(inputs / "A.1.bw")) as track:
-        for row in found.iloc[::17].itertuples():
+        for row in found.rename(columns={"signal:A:1": "signal"}).iloc[::17].itertuples():
             values = track.values(row.chrom, row.region_start, row.region_end, fillna=0.0)
             wanted = values.max() if statistic == "max" else values.sum()
-            assert getattr(row, "_7") == pytest.approx(wanted, rel=1e-6)
+            assert row.signal == pytest.approx(wanted, rel=1e-6)
 
 
 def test_threshold_is_strict_unless_told(inputs):
     """Of two heights, as often, the z-scores are exactly -1 and 1."""
-    from chromtransfer_plugin.preparation.calls import call_regions
-    from chromtransfer_plugin.preparation.config import DatasetConfig
-    from chromtransfer_plugin.preparation.ledger import Ledger
-    from preparation_cases import write_bigwig
-
     heights = [10.0, 10.0, 1.0, 1.0]
     rows = [("chr1", 1000 * i, 1000 * i + 600, height) for i, height in enumerate(heights)]
     write_bigwig(inputs / "two.bw", rows)
@@ -280,8 +281,6 @@ def test_threshold_is_strict_unless_told(inputs):
 
 
 def test_either_replicate_is_enough(inputs, world):
-    from preparation_cases import signal_rows, write_bigwig
-
     regions = world[1]
     first = regions.index[regions["open_in"] == "A"][0]
     changed = regions.copy()
@@ -348,12 +347,10 @@ def test_matched_negatives_are_composed_like_the_positives(inputs, how):
 
 
 def test_an_earlier_data_set_is_replaced_as_a_whole_and_nothing_else_is(inputs):
-    from chromtransfer_plugin.errors import ChromTransferError
-
     build(inputs)
     build(inputs, lines={line: config_of()["lines"][line] for line in "AB"})
     assert sorted(path.name for path in (inputs / "out").iterdir()) == [
-        "A", "B", "dropped.tsv", "manifest.json", "pretraining", "regions.parquet",
+        "A", "B", "dropped.tsv", "manifest.json", "pretraining", "qc.png", "regions.parquet",
     ]  # fmt: skip
     (inputs / "out" / "notes.txt").write_text("mine")
     with pytest.raises(ChromTransferError, match=r"holds notes.txt beside an earlier result"):
@@ -362,10 +359,6 @@ def test_an_earlier_data_set_is_replaced_as_a_whole_and_nothing_else_is(inputs):
 
 
 def test_command_prints_the_funnel_and_nothing_when_quiet(inputs):
-    from click.testing import CliRunner
-
-    from chromtransfer_plugin.cli import main
-
     command = ["dataset", "build", str(write_config(inputs)), "--out", str(inputs / "cli")]
     loud, quiet = CliRunner().invoke(main, command), CliRunner().invoke(main, [*command, "--quiet"])
     assert loud.exit_code == quiet.exit_code == 0, loud.output

@@ -186,7 +186,7 @@ def test_autosomes_and_listed_chromosomes(tmp_path):
     assert list(chosen_contigs(genome, "autosomes")) == ["chr1", "chr10"]
     assert list(chosen_contigs(genome, ["chrX", "chr1"])) == ["chr1", "chrX"]
     assert list(chosen_contigs(genome, None)) == names
-    with pytest.raises(ChromTransferError, match="has no contig '10'.*prefix with chr"):
+    with pytest.raises(ChromTransferError, match=r"has no contig '10'.*prefix with chr"):
         chosen_contigs(genome, ["10"])
     plants = Contigs(write_lines(tmp_path, "p", "2L 100"))
     with pytest.raises(ChromTransferError, match="`autosomes` means nothing here"):

@@ -11,9 +11,34 @@ from numpy.typing import NDArray
 
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.preparation.config import Match
-from chromtransfer_plugin.preparation.matching import Features, MatchFacts, composition, matched_sample
+from chromtransfer_plugin.preparation.matching import Features, How, MatchFacts, composition, matched_sample
 
 _BLOCK = 1 << 15
+
+
+def composition_of(table: pd.DataFrame, genome: Genome, how: How) -> Features:
+    """Measure the composition of windows of one width; see :func:`.matching.composition`.
+
+    Parameters
+    ----------
+    table : DataFrame
+        ``chrom`` (category), ``start``, ``end``; n rows.
+    genome : Genome
+    how : {"gc", "dinucleotide"}
+
+    Returns
+    -------
+    ndarray (n, 1 or 11) float32
+    """
+    index = genome.contig_index(table["chrom"].cat.categories.to_list())
+    contig = index[table["chrom"].cat.codes.to_numpy()]
+    start = table["start"].to_numpy(np.int64)
+    width = int(table["end"].iloc[0] - start[0]) if len(table) else 1
+    blocks = [
+        composition(genome.extract(contig[i : i + _BLOCK], start[i : i + _BLOCK], width), how)
+        for i in range(0, max(len(table), 1), _BLOCK)
+    ]
+    return np.concatenate(blocks)
 
 
 class Drawing:
@@ -38,19 +63,7 @@ class Drawing:
 
     def features(self, table: pd.DataFrame) -> Features | None:
         """Measure the composition of all windows of a table, if it will be matched."""
-        if self._match == "none":
-            return None
-        index = self._genome.contig_index(table["chrom"].cat.categories.to_list())
-        contig = index[table["chrom"].cat.codes.to_numpy()]
-        start = table["start"].to_numpy(np.int64)
-        width = int(table["end"].iloc[0] - start[0]) if len(table) else 1
-        blocks = [
-            composition(
-                self._genome.extract(contig[i : i + _BLOCK], start[i : i + _BLOCK], width), self._match
-            )
-            for i in range(0, max(len(table), 1), _BLOCK)
-        ]
-        return np.concatenate(blocks)
+        return None if self._match == "none" else composition_of(table, self._genome, self._match)
 
     def draw(
         self,

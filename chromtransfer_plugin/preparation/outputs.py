@@ -12,6 +12,7 @@ from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.files import check_result_folder
 from chromtransfer_plugin.preparation.ledger import Ledger
 from chromtransfer_plugin.preparation.manifest import MANIFEST, FunnelStep, read_manifest
+from chromtransfer_plugin.preparation.pretraining import OPEN
 from chromtransfer_plugin.regions import write_bed
 
 REGIONS, DROPPED, QC, PRETRAINING = "regions.parquet", "dropped.tsv", "qc.png", "pretraining"
@@ -35,7 +36,7 @@ def check_output(folder: Path) -> None:
 def write_tables(
     folder: Path, regions: pd.DataFrame, sets: Mapping[str, pd.DataFrame], ledger: Ledger
 ) -> dict[str, str]:
-    """Write all tables; return the SHA-256 of each file."""
+    """Write all tables and the figure; return the SHA-256 of each file."""
     ledger.say("writing tables")
     written = [_parquet(regions, folder / REGIONS)]
     for name, table in sets.items():
@@ -46,7 +47,19 @@ def write_tables(
     dropped = folder / DROPPED
     rows = [f"{file}\t{line}\t{reason}\t{_one_cell(text)}\n" for file, line, reason, text in ledger.dropped]
     dropped.write_text("file\tline\treason\ttext\n" + "".join(rows), encoding="utf-8")
-    return {path.relative_to(folder).as_posix(): sha256(path) for path in [*written, dropped]}
+    written += [dropped, _figure(folder / QC, regions, sets)]
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in written}
+
+
+def _figure(path: Path, regions: pd.DataFrame, sets: Mapping[str, pd.DataFrame]) -> Path:
+    from chromtransfer_plugin.plots.dataset_qc import dataset_figure
+
+    shown = {
+        name: table.assign(positive=table["label"] == (OPEN if name == PRETRAINING else name))
+        for name, table in sets.items()
+    }
+    dataset_figure(path, shown, (regions["region_end"] - regions["region_start"]).to_numpy())
+    return path
 
 
 def _one_cell(text: str) -> str:

@@ -14,8 +14,8 @@ from chromtransfer_plugin.preparation.assignment import assign_splits, split_cou
 from chromtransfer_plugin.preparation.calls import Called, call_regions, preflight
 from chromtransfer_plugin.preparation.config import DatasetConfig
 from chromtransfer_plugin.preparation.config_file import read_config
-from chromtransfer_plugin.preparation.contigs import Contigs, chosen_contigs
-from chromtransfer_plugin.preparation.drawing import Drawing, as_records
+from chromtransfer_plugin.preparation.contigs import Contigs, chosen_contigs, has_sequence
+from chromtransfer_plugin.preparation.drawing import Drawing, as_records, composition_of
 from chromtransfer_plugin.preparation.ledger import Ledger
 from chromtransfer_plugin.preparation.line_sets import line_sets
 from chromtransfer_plugin.preparation.manifest import MANIFEST, Manifest
@@ -71,6 +71,11 @@ def build_dataset(
     called = call_regions(config, regions.windows, peaks, ledger)
     sets, facts = _sets(config, called, regions.intervals, genome, ledger)
     sets = assign_splits(sets, config.split, genome, config.seed)
+    if has_sequence(genome):
+        ledger.say("measuring GC")
+        sets = {
+            name: table.assign(gc=composition_of(table, genome, "gc")[:, 0]) for name, table in sets.items()
+        }
     remove_leftovers(folder)
     with atomic_folder(folder) as temporary:
         manifest = Manifest(
