@@ -49,8 +49,8 @@ def test_an_easy_task_is_learnt_and_the_curve_rises(finished):
     out, record = finished
     aurocs = [row.mean["auroc"] for row in record.rows]
     assert [row.n for row in record.rows] == [6, 36, 120]
-    assert aurocs[0] + 0.1 < aurocs[1] < aurocs[2]
-    assert aurocs[2] > 0.9  # what features of an untrained trunk give
+    assert aurocs[0] < aurocs[1] < aurocs[2]
+    assert aurocs[2] > max(0.9, aurocs[0] + 0.1)  # features of an untrained trunk give no more
     assert (record.n_train, record.n_test, record.mode, record.line) == (120, 60, "features", "OPEN")
     assert record.n_test_loci == 30
     assert len(record.draws) == 5

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import threading
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
 import torch
+from tqdm import tqdm
 
 from chromtransfer_plugin.efficiency.plan import Share
 from chromtransfer_plugin.efficiency.train_draw import Job, Trained, train_share
@@ -74,6 +76,9 @@ def _start(job: Job) -> None:
     global _job
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends this one
     torch.set_num_threads(1)
+    tqdm.set_lock(
+        threading.RLock()
+    )  # tqdm's own is a semaphore of the system, which a process that is ended leaves behind
     _job = job
 
 
