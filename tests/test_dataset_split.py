@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
+from genome_helpers import write_fasta, write_lines
 
+from chromtransfer_plugin.cli import main
 from chromtransfer_plugin.dataset import Windows, all_folds, split_windows
+from chromtransfer_plugin.dataset_split import split_regions
 from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.genome import Genome
+from chromtransfer_plugin.leaks import LeakReport
+from chromtransfer_plugin.regions import read_regions
 from chromtransfer_plugin.splits import by_chromosome, homology_groups, k_folds, loci, validation_mask
+from chromtransfer_plugin.train import TrainingData
 
 
 def spread(n: int, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray]:
@@ -90,3 +100,126 @@ def test_the_papers_test_set():
     split = by_chromosome(table)
     assert table["chrom"][split == "test"].tolist() == ["chr2", "chr3"]
     assert (split == "train").sum() == 20
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path, Path]:
+    """Two lines' regions on five chromosomes; chr4's first window has a copy of chr2's, chr1's first two overlap."""
+    rng = np.random.default_rng(0)
+    contigs = {f"chr{i}": rng.choice(list("ACGT"), 400_000) for i in range(1, 6)}
+    contigs["chr4"][1_000:1_600] = contigs["chr2"][1_000:1_600]
+    genome = write_fasta(tmp_path / "genome.fa", {name: "".join(bases) for name, bases in contigs.items()})
+    rows = [(chrom, start) for chrom in contigs for start in range(1_000, 380_000, 20_000)] + [
+        ("chr1", 1_300)
+    ]
+    for line, labels in (("A", ("A", "A_NEG")), ("B", ("B", "B_NEG"))):
+        text = [f"{chrom}:{start}-{start + 600},{labels[i % 2]}" for i, (chrom, start) in enumerate(rows)]
+        write_lines(tmp_path, f"{line}.csv", *text)
+    return genome, tmp_path / "A.csv", tmp_path / "B.csv"
+
+
+def test_split_writes_what_train_reads(files, tmp_path):
+    genome, *regions = files
+    out = tmp_path / "split"
+    result = split_regions(regions, out, genome, by="locus")
+    parts = {
+        part: read_regions(out / part / "A.csv", genome=Genome(genome)).table for part in ("train", "test")
+    }
+    assert set(parts["test"]["chrom"]) == {"chr2", "chr3"}
+    assert len(parts["train"]) == 58
+    folds = [read_regions(out / "folds" / str(fold) / "B.csv").table for fold in range(3)]
+    assert sorted(len(fold) for fold in folds) == [19, 19, 20]
+    assert set(pd.concat(folds)["start"]) == set(parts["train"]["start"])
+    table = pd.read_csv(out / "split.tsv", sep="\t")
+    pd.testing.assert_frame_equal(table, result.table, check_dtype=False)
+    assert table.groupby(["chrom", "start"])["fold"].nunique().max() == 1
+    assert table["label"].value_counts().to_dict() == {"A": 48, "A_NEG": 48, "B": 48, "B_NEG": 48}
+    # chr4's copy of a test window is in training: a chromosome hold-out does not see it, the report does.
+    assert (result.leaks.n_overlapping, result.leaks.n_leaking, result.leaks.n_leaking_one) == (0, 1, 1)
+    assert result.leaks.worst[0] == ("chr2:1000-1600", 1.0, "chr4:1000-1600")
+    assert "windows: train 58, test 38, dropped 0; folds by locus" in result.report
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    split_regions(regions, out, genome, by="locus")
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_split_by_homology_drops_what_is_like_a_test_window(files, tmp_path):
+    genome, *regions = files
+    result = split_regions(regions, tmp_path / "split", genome, by="homology")
+    dropped = result.table[result.table["split"] == "dropped"]
+    assert set(zip(dropped["chrom"], dropped["start"], strict=True)) == {("chr4", 1_000)}
+    assert not result.leaks.leaks
+    assert "dropped 1" in result.report
+    groups = split_regions(regions, tmp_path / "split", genome, by="homology", test_share=0.3)
+    side = groups.table.drop_duplicates(["chrom", "start"]).set_index(["chrom", "start"])["split"]
+    assert side["chr2", 1_000] == side["chr4", 1_000]
+    assert side["chr1", 1_000] == side["chr1", 1_300]
+    assert 20 <= (side == "test").sum() <= 38
+    assert not groups.leaks.leaks
+
+
+def test_split_command_and_refusals(files, tmp_path):
+    _, regions, _ = files
+    run = CliRunner().invoke
+    common = [str(regions), "--out", str(tmp_path / "split")]
+    done = run(main, ["dataset", "split", *common, "--folds", "2"])
+    assert done.exit_code == 0
+    assert "no leak: of 38 test windows none is a training window" in done.output
+    assert "sequences were not compared" in done.output
+    for arguments, message in (
+        (["--by", "homology"], "name the FASTA, --genome"),
+        (["--test", "chr9"], "no region lies on chr9"),
+        (["--folds", "9"], "9 folds need at least 9"),
+        ([str(regions)], "two files are called A"),
+        (["--test-share", "1.5"], "fraction is 1.5"),
+    ):
+        done = run(main, ["dataset", "split", *common, *arguments])
+        assert done.exit_code == 1
+        assert message in done.output
+        assert (tmp_path / "split" / "split.tsv").exists()  # the earlier result
+
+
+def test_leaks_command_tells_duplicates_and_fails_on_demand(files, tmp_path):
+    genome, regions, _ = files
+    lines = regions.read_text().splitlines()
+    train = write_lines(tmp_path, "train.csv", *lines[:30])
+    test = write_lines(tmp_path, "test.csv", *lines[25:40])
+    arguments = [
+        "dataset",
+        "leaks",
+        "--train",
+        str(train),
+        "--test",
+        str(test),
+        "--out",
+        str(tmp_path / "leaks"),
+    ]
+    done = CliRunner().invoke(main, [*arguments, "--genome", str(genome)])
+    assert done.exit_code == 0
+    assert "LEAK: 5 of 15 test windows are training windows, 5 overlap one, 5 share 50%" in done.output
+    assert (
+        "In training and test: chr2:121000-121600, chr2:141000-141600, chr2:161000-161600 and 2 more."
+        in done.output
+    )
+    record = LeakReport.model_validate_json((tmp_path / "leaks" / "leaks.json").read_text())
+    assert (record.n_identical, record.n_train, record.n_test) == (5, 30, 15)
+    done = CliRunner().invoke(main, [*arguments, "--fail"])
+    assert done.exit_code == 1
+    assert "training and test are not apart" in done.output
+    assert "--holdout TEST" in done.output
+    clean = write_lines(tmp_path, "clean.csv", *lines[60:70])
+    arguments[5] = str(clean)
+    assert CliRunner().invoke(main, [*arguments, "--fail"]).exit_code == 0
+
+
+def test_training_takes_folds_by_homology(files, tmp_path):
+    genome, regions, _ = files
+    data = TrainingData(
+        genome=genome, regions=[regions], positive=["A"], fold_by="homology", test_chromosomes=["chr3"]
+    )
+    splits, _, _ = data.splits(flank=4, seed=1, ensemble=True)
+    for part in splits:
+        names = [
+            set(zip(x.table["chrom"], x.table["start"], strict=True)) for x in (part.train, part.validation)
+        ]
+        assert sum({("chr2", 1_000), ("chr4", 1_000)} <= name for name in names) == 1
