@@ -27,12 +27,14 @@ from preparation_cases import (
 )
 
 from chromtransfer_plugin.cli import main
+from chromtransfer_plugin.configs_folder import configs_folder
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.preparation.calls import call_regions
 from chromtransfer_plugin.preparation.config import DatasetConfig
 from chromtransfer_plugin.preparation.ledger import Ledger
 from chromtransfer_plugin.preparation.matching import composition
+from chromtransfer_plugin.preparation.run import build_dataset
 from chromtransfer_plugin.regions import read_regions
 from chromtransfer_plugin.tiles import away_from, genome_tiles
 
@@ -364,3 +366,22 @@ def test_command_prints_the_funnel_and_nothing_when_quiet(inputs):
     assert loud.exit_code == quiet.exit_code == 0, loud.output
     assert "  open in no other line: positives" in loud.output
     assert quiet.output == ""
+
+
+def test_the_packaged_example_runs(tmp_path):
+    """Its signal and peaks were made so that both lines have 60 positives among 420 regions."""
+    copied = shutil.copytree(configs_folder(), tmp_path / "configs")
+    manifest = build_dataset(copied / "dataset" / "example.yml", tmp_path / "out")
+    for line in ("K562", "HEPG2"):
+        published = read_regions(copied / "example" / f"{line}.csv").table
+        built = table(tmp_path / "out", line)
+        assert ids(built[built["label"] == line]) == ids(published[published["label"] == line])
+        assert (built["label"] == f"{line}_NEG").sum() == 120
+    assert set(manifest.files) == {
+        *(
+            f"{name}/regions.{kind}"
+            for name in ("K562", "HEPG2", "pretraining")
+            for kind in ("bed", "parquet")
+        ),
+        *("regions.parquet", "dropped.tsv", "qc.png"),
+    }

@@ -24,7 +24,10 @@ from chromtransfer_plugin.defaults import (
 from chromtransfer_plugin.errors import keyword_names
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-FILES = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*.yml"))
+# Those of Selene; what lies in dataset/ is read by `chromtransfer dataset build`.
+FILES = sorted(
+    path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*.yml") if path.parent.name != "dataset"
+)
 # Keys that Selene itself reads at the top level of a file.
 SELENE_KEYS = {
     *("ops", "model", "sampler", "train_model", "evaluate_model", "analyze_sequences", "prediction"),
