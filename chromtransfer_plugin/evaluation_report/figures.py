@@ -145,17 +145,35 @@ def efficiency_figures(record: EfficiencyRecord, name: str) -> str:
         rows = [row for row in record.rows if row.mean.get(key) is not None]
         if not rows:
             continue
+        title = METRICS[key][0].partition(" (")[0]
         others = record.references if key == "auroc" else {}  # only AUROCs of other models are known
         picture = panel(
-            lambda ax, key=key: plot_efficiency(ax, record, key),  # type: ignore[misc]
+            lambda ax, key=key, title=title, others=others: _efficiency(ax, record, key, title, others),  # type: ignore[misc]
             f"{name}-{key}",
-            f"{METRICS[key][0]} against training windows: "
+            f"{title} against training windows: "
             + "; ".join(f"{row.n:,}: {number(row.mean[key])}" for row in rows)
             + "".join(f"; {other}: {number(value)}" for other, value in others.items()),
-            (4.4, 4.0),
         )
-        drawn.append(figure(picture, f"{METRICS[key][0]} on {record.line} by share of the training windows"))
+        caption = f"{title} on {record.line}. Points: one draw each; line: their mean"
+        caption += f"; band: {record.level:.0%} interval." if record.resamples else "."
+        drawn.append(figure(picture, caption))
     return f'<div class="panels">{"".join(drawn)}</div>\n' if drawn else ""
+
+
+def _efficiency(
+    ax: Axes, record: EfficiencyRecord, key: str, title: str, others: Mapping[str, float]
+) -> None:
+    """Draw the panel with names at the lines instead of a legend, for which it is too narrow."""
+    plot_efficiency(ax, record, key)
+    if (legend := ax.get_legend()) is not None:
+        legend.remove()
+    for other, value in others.items():
+        ax.annotate(
+            f"{_short(other)} {value:.2f}", (1, value), (0, 2), xycoords=("axes fraction", "data"),
+            textcoords="offset points", ha="right", va="bottom", fontsize=FONT - 1,
+        )  # fmt: skip
+    ax.set_xlabel(f"Share of {record.n_train:,} windows", fontsize=FONT)
+    ax.set_ylabel(title, fontsize=FONT)
 
 
 def _short(name: str, most: int = 22) -> str:

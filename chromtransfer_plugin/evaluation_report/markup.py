@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Sequence
 
 from chromtransfer_plugin.evaluation.record import Measure
@@ -125,5 +126,6 @@ def details(summary: str, body: str, *, opened: bool = False, name: str = "") ->
 
 
 def note(text: str) -> str:
-    """Write a small paragraph."""
-    return f'<p class="note">{escape(text)}</p>\n'
+    """Write a small paragraph; what stands between backticks becomes code."""
+    marked = re.sub("`([^`]*)`", r"<code>\1</code>", escape(text))
+    return f'<p class="note">{marked}</p>\n'

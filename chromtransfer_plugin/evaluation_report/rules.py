@@ -100,46 +100,36 @@ def turned(comparison: Comparison) -> Measure:
     return Measure(value=value, low=low, high=high)
 
 
-def few(case: Case) -> Iterator[Finding]:
-    """Too few windows of a class, or too few loci, for any statement."""
+def enough(case: Case) -> Iterator[Finding]:
+    """Too few windows of a class or too few loci for any statement, or an interval that is missing or says nothing."""
     n, positive, loci = case.line.n, case.line.n_positive, case.line.n_loci
     smallest = min(positive, n - positive)
     if smallest == 0:
-        which = "closed" if positive == 0 else "open"
         yield Finding(
-            "few", "cannot tell", f"all {n:,} test windows are {which}",
+            "enough", "cannot tell", f"all {n:,} test windows are {'open' if positive else 'closed'}",
             f"Test on windows of both classes, at least {FEWEST} of each.",
         )  # fmt: skip
-    elif smallest < FEWEST or loci < FEWEST:
+        return
+    texts, wanted = [], 0
+    if smallest < FEWEST or loci < FEWEST:
+        texts.append(
+            f"there are only {positive:,} open and {n - positive:,} closed test windows in {loci:,} loci, and with fewer "
+            f"than {FEWEST} of each any number may be luck"
+        )
         # The mix of classes and of windows per locus will stay as it is.
         wanted = math.ceil(n * max(FEWEST / smallest, FEWEST / max(loci, 1)))
-        yield Finding(
-            "few", "cannot tell",
-            f"there are only {positive:,} open and {n - positive:,} closed test windows in {loci:,} loci, and below "
-            f"{FEWEST} of each any number may be luck",
-            f"Test on about {wanted:,} windows like these.",
-        )  # fmt: skip
-
-
-def wide(case: Case) -> Iterator[Finding]:
-    """An interval that is missing, or so wide that it says nothing."""
     auroc = case.measure("auroc")
-    if auroc.value is None:
-        return  # one class only
     if auroc.low is None or auroc.high is None:
-        yield Finding(
-            "wide",
-            "cannot tell",
-            f"AUROC {auroc.value:.3f} has no interval",
-            "Evaluate again with resamples.",
-        )
+        texts.append("the evaluation was made without intervals")
     elif auroc.high - auroc.low > WIDEST:
-        wanted = math.ceil(case.line.n * ((auroc.high - auroc.low) / WIDEST) ** 2)
-        yield Finding(
-            "wide", "cannot tell",
-            f"AUROC may be anything from {auroc.low:.2f} to {auroc.high:.2f} on so few windows ({case.line.n:,})",
-            f"Test on about {wanted:,} windows like these.",
-        )  # fmt: skip
+        texts.append(f"AUROC may be anything from {auroc.low:.2f} to {auroc.high:.2f} on {n:,} windows")
+        # Intervals shrink with the square root of the number of windows.
+        wanted = max(wanted, math.ceil(n * ((auroc.high - auroc.low) / WIDEST) ** 2))
+    if texts:
+        advice = (
+            f"Test on about {wanted:,} windows like these." if wanted else "Evaluate again with resamples."
+        )
+        yield Finding("enough", "cannot tell", "; ".join(texts), advice)
 
 
 def leaks(case: Case) -> Iterator[Finding]:
@@ -204,8 +194,10 @@ def floor(case: Case) -> Iterator[Finding]:
             continue
         text = f"the k-mer floor by {with_interval(difference, signed=True)} in AUROC"
         if difference.high < 0:
+            auroc = case.measure("auroc").value
+            poor = auroc is not None and auroc < LOW_AUROC
             yield Finding(
-                "floor", "broken", f"it is worse than {text}",
+                "floor", "broken" if poor else "weak", f"it is worse than {text}",
                 "Counting k-mers does better: use that, or look for a mistake in training and in the windows.",
             )  # fmt: skip
         elif difference.low <= 0:
@@ -322,13 +314,13 @@ def learning(case: Case) -> Iterator[Finding]:
     yield Finding(
         "learning",
         level,
-        f"its training {shown.text[:1].lower()}{shown.text[1:].rstrip('.')}",
+        f"its learning curves show: “{shown.text.rstrip('.')}”",
         LEARNING_ADVICE[shown.kind],
     )
 
 
 RULES: tuple[Rule, ...] = (
-    few, wide, leaks, ranking, floor, calls, calibration, learning, reference, precision,
+    enough, leaks, ranking, floor, calls, calibration, learning, reference, precision,
 )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 
 from chromtransfer_plugin.evaluation.record import EvaluationRecord
@@ -11,6 +11,8 @@ from chromtransfer_plugin.evaluation_report.load import Dataset
 from chromtransfer_plugin.evaluation_report.markup import UNKNOWN, details, escape, note, table
 from chromtransfer_plugin.leaks import LeakReport
 from chromtransfer_plugin.preparation.manifest import FunnelStep
+
+_QUANTILES = (0.5, 0.75, 0.9, 0.95, 1)
 
 
 def data_part(
@@ -51,21 +53,17 @@ def leak_part(report: LeakReport | None) -> str:
             (f"{words} all training windows together (mostly repeats)", report.n_leaking),
         ]
     rows = [[escape(what), f"{n:,}", f"{n / report.n_test:.2%}"] for what, n in counts]
-    shares = [
-        [f"{at:.0%}", f"{share:.1%}"]
-        for at, share in zip(_evenly(len(report.shares)), report.shares, strict=True)
-    ]
+    last = len(report.shares) - 1
+    shares = [f"{report.shares[round(at * last)]:.1%}" for at in _QUANTILES] if report.shares else []
     worst = [
         [escape(window), f"{share:.1%}", escape(closest) or UNKNOWN]
         for window, share, closest in report.worst
     ]
     more = ""
     if shares:
-        more += table(
-            "Share of words known from training, by quantile of the test windows",
-            ["Quantile", "Share"],
-            shares,
-        )
+        heads = ["Of the test windows", *(f"{at:.0%}" for at in _QUANTILES)]
+        caption = "Share of words known from training"
+        more += table(caption, heads, [["have at most this share", *shares]], stack=False)
     if worst:
         more += table(
             "Windows that share most", ["Test window", "Share", "Closest training window"], worst, text=(2,)
@@ -76,10 +74,6 @@ def leak_part(report: LeakReport | None) -> str:
         rows,
         stack=False,
     ) + (details("Which, and how much", more) if more else "")
-
-
-def _evenly(n: int) -> Iterable[float]:
-    return (i / max(n - 1, 1) for i in range(n))
 
 
 def _balance(name: str, record: EvaluationRecord) -> str:
