@@ -197,6 +197,18 @@ def test_one_data_set_needs_no_line_and_chromosomes_can_be_chosen(case, tmp_path
     assert (tmp_path / "out" / "evaluation.md").read_text().count("[") == 0
 
 
+def test_chromosomes_divide_one_file_into_windows_to_test_and_to_train_on(case, done, options, tmp_path):
+    for line in LINES:
+        train = (case.folder / f"{line}.train.csv").read_text().splitlines()
+        write_rows(tmp_path / f"{line}.csv", [*train, *case.test_rows(line)])
+    both = f"{tmp_path}/{{line}}.csv"
+    given = {**options, "test": both, "train": both, "test_chromosomes": ("chr2",)}
+    record = evaluate(**given, out=tmp_path / "out")
+    assert figures(tmp_path / "out") == figures(done)
+    assert record.lines[0].leaks == read_evaluation(done).lines[0].leaks
+    assert "training windows: 90 of 130 windows lie not on chr2" in record.lines[0].read
+
+
 def test_overlaps_with_training_are_counted_left_out_and_refused_if_wanted(case, options, tmp_path):
     train = (case.folder / "alpha.train.csv").read_text().splitlines()
     write_rows(tmp_path / "alpha.csv", [*train, case.test_rows()[0]])

@@ -168,6 +168,24 @@ def test_nothing_that_overlaps_a_test_window_of_any_line_is_trained_on(case, opt
     assert clean["validation_sha256"] == leaky["validation_sha256"]
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"settings": {"multiclass.lrr": 1}}, "unknown key 'lrr'"),
+        ({"settings": {"fine-tuned.max_epochs": 0}}, "max_epochs=0 is not usable"),
+        ({"network": {"wdith": 1}}, "wdith"),
+        ({"pretrained": "/nowhere/model"}, "/nowhere/model"),
+    ],
+)
+def test_faults_are_found_before_anything_is_trained(options, tmp_path, monkeypatch, change, message):
+    def never(*_, **__):
+        raise AssertionError("trained")
+
+    monkeypatch.setattr("chromtransfer_plugin.evaluation.baselines.train", never)
+    with pytest.raises(ChromTransferError, match=message):
+        evaluate(**{**options, **change}, out=tmp_path / "out")
+
+
 def table(*rows: tuple[int, str, int]) -> pd.DataFrame:
     starts = [start for start, _, _ in rows]
     return pd.DataFrame(

@@ -43,7 +43,10 @@ _KINDS = "kmer, binary, multiclass, multiclass-fixed, pretrained or fine-tuned"
 @click.option("--against-logits", "logits", multiple=True, metavar="NAME", help="These scores are logits.")
 @click.option("--out", type=_FILE, required=True, help="Folder of the results.")
 @click.option(
-    "--test-chromosome", "test_chromosomes", multiple=True, help="Use only test windows on it; repeat."
+    "--test-chromosome",
+    "test_chromosomes",
+    multiple=True,
+    help="Test on windows on it only, train on the others; repeat. Both files may then be the same one.",
 )
 @click.option(
     "--fold-by", type=click.Choice(["chromosome", "locus", "homology"]), default="locus", show_default=True,
@@ -67,7 +70,7 @@ _KINDS = "kmer, binary, multiclass, multiclass-fixed, pretrained or fine-tuned"
 @click.option("--strict-leaks", is_flag=True, help="Stop if a test window overlaps a training window.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--seed", type=click.IntRange(min=0), default=SEED, show_default=True)
-@click.option("--quiet", is_flag=True, help="Nothing but errors and the final table.")
+@click.option("--quiet", is_flag=True, help="No messages but errors, those of training, and the final table.")
 def evaluate(
     quiet: bool,
     positive: str | None,

@@ -17,13 +17,15 @@ from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.evaluation.inputs import LabelledWindows
 from chromtransfer_plugin.evaluation.multiclass import NEGATIVE, CopiedWindows, multiclass_rows
 from chromtransfer_plugin.evaluation.scored import digest_of
-from chromtransfer_plugin.evaluation.settings import FOR_ALL_LINES, EvaluationSettings
+from chromtransfer_plugin.evaluation.settings import FOR_ALL_LINES, TRAINED, EvaluationSettings
 from chromtransfer_plugin.files import atomic_path, make_folder
+from chromtransfer_plugin.models.chromtransfer import parse_architecture
 from chromtransfer_plugin.prediction.names import choose_models
 from chromtransfer_plugin.regions import write_bed, write_csv
 from chromtransfer_plugin.splits import DEFAULT_GAP, k_folds
 from chromtransfer_plugin.tiles import away_from
 from chromtransfer_plugin.train import TrainingData, train
+from chromtransfer_plugin.training import run_settings
 
 FOLDER = "models"
 FINISHED = "finished.json"
@@ -76,6 +78,17 @@ class Baselines:
         self._pretrained: Path | None = None
         self._done: dict[str, TrainedBaseline] = {}
 
+    def check(self) -> None:
+        """Raise if a setting is unknown or unusable, or the classes are, before anything is trained."""
+        for kind in self._settings.baselines:
+            if kind not in TRAINED:
+                continue
+            arguments = self._arguments(kind)
+            run_settings(arguments["protocol"], arguments["settings"])
+            parse_architecture(arguments["network"])
+            if kind in FOR_ALL_LINES:
+                self._classes(kind)
+
     def get(self, kind: str, line: str) -> TrainedBaseline:
         """Train a baseline, unless that was done."""
         name = kind if kind in FOR_ALL_LINES else f"{kind}/{line}"
@@ -112,15 +125,7 @@ class Baselines:
         splits, _, identity = data.splits(0, self._settings.seed, ensemble=False)
         result = TrainedBaseline(folder, splits[0].validation.table, splits[0].train.table)
         pretrained = self.pretrained() if kind == "fine-tuned" else None
-        arguments: dict[str, Any] = {
-            "protocol": "finetune" if kind == "fine-tuned" else "scratch",
-            "network": self._network(kind),
-            "settings": {
-                **(MULTICLASS if kind in FOR_ALL_LINES else {}),
-                **self._settings.of_kind(kind, self._settings.settings),
-            },
-            "seed": self._settings.seed,
-        }
+        arguments = self._arguments(kind)
         inputs = digest_of(
             arguments, identity, splits[0].train.fingerprint(), splits[0].validation.fingerprint(),
             read_card(find_checkpoint(pretrained)).weights_sha256 if pretrained else "",
@@ -137,11 +142,24 @@ class Baselines:
             temporary.write_text(json.dumps({"inputs": inputs}) + "\n")
         return result
 
+    def _arguments(self, kind: str) -> dict[str, Any]:
+        given = self._settings.of_kind(kind, self._settings.settings)
+        return {
+            "protocol": "finetune" if kind == "fine-tuned" else "scratch",
+            "network": self._network(kind),
+            "settings": {**(MULTICLASS if kind in FOR_ALL_LINES else {}), **given},
+            "seed": self._settings.seed,
+        }
+
     def _network(self, kind: str) -> dict[str, Any]:
         given = self._settings.of_kind(kind, self._settings.network)
         if kind == "fine-tuned":
             return {key: value for key, value in given.items() if key not in _TRUNK}
         return {**(defaults.HEADS["multiclass"].model_dump() if kind in FOR_ALL_LINES else {}), **given}
+
+    def _classes(self, kind: str) -> pd.DataFrame:
+        tables = {line: windows.table for line, windows in self._train.items()}
+        return multiclass_rows(tables, fixed=kind == "multiclass-fixed")
 
     def _data(self, kind: str, line: str, folder: Path) -> tuple[TrainingData, str]:
         """Write the labelled windows into the run's folder, so that it says what was learnt."""
@@ -159,9 +177,7 @@ class Baselines:
             "fold_by": s.fold_by,
         }
         if kind in FOR_ALL_LINES:
-            rows = multiclass_rows(
-                {name: self._train[name].table for name in lines}, fixed=kind == "multiclass-fixed"
-            )
+            rows = self._classes(kind)
             write_csv(rows, folder / "windows.csv")
             copies = {
                 (str(chrom), int(start)): int(n)

@@ -65,6 +65,7 @@ def read_labelled(
     positive: str,
     width: int,
     chromosomes: Sequence[str] = (),
+    without: Sequence[str] = (),
 ) -> LabelledWindows:
     """Read the labelled windows of one line.
 
@@ -77,6 +78,8 @@ def read_labelled(
     width : int
     chromosomes : sequence of str
         Keep only windows on these; empty for all.
+    without : sequence of str
+        Leave out windows on these.
 
     Raises
     ------
@@ -95,15 +98,8 @@ def read_labelled(
     )
     read = report.summary().splitlines()
     y = labelled(regions, positive).astype(np.int8)
-    if chromosomes:
-        inside = table["chrom"].isin(list(chromosomes)).to_numpy()
-        read.append(f"{inside.sum()} of {len(inside)} windows lie on {', '.join(chromosomes)}")
-        if not inside.any():
-            found = ", ".join(sorted(set(table["chrom"]))[:30])
-            raise ChromTransferError(
-                f"{path}: no window lies on {', '.join(chromosomes)} (--test-chromosome); they lie on {found}."
-            )
-        table, y = table[inside].reset_index(drop=True), y[inside]
+    keep = _on(path, table, chromosomes, without, read)
+    table, y = table[keep].reset_index(drop=True), y[keep]
     once, note = used_once(Labelled(table, y[:, None]))
     read += note.split("\n")[1:]
     table, y = once.table, once.targets[:, 0]
@@ -114,6 +110,25 @@ def read_labelled(
     return LabelledWindows(
         Path(path), table.assign(locus=loci(table)), codes, rows, len(lines), read, list(report.dropped)
     )
+
+
+def _on(
+    path: str | Path, table: pd.DataFrame, chromosomes: Sequence[str], without: Sequence[str], read: list[str]
+) -> NDArray[np.bool_]:
+    """Tell which windows lie where they may (N,), and add to what was ``read`` how many do."""
+    keep = np.ones(len(table), dtype=bool)
+    for names, wanted in ((chromosomes, True), (without, False)):
+        if not names:
+            continue
+        keep &= table["chrom"].isin(list(names)).to_numpy() == wanted
+        where = f"{'' if wanted else 'not '}on {', '.join(names)}"
+        read.append(f"{keep.sum()} of {len(keep)} windows lie {where}")
+        if not keep.any():
+            found = ", ".join(sorted(set(table["chrom"]))[:30])
+            raise ChromTransferError(
+                f"{path}: no window lies {where} (--test-chromosome); they lie on {found}."
+            )
+    return keep
 
 
 def _check_classes(path: str | Path, table: pd.DataFrame, y: NDArray[np.integer], positive: str) -> None:

@@ -79,6 +79,7 @@ class LineModels:
                 self.read[line].append(found.read)
             if s.pretrained is not None:
                 self._given("pretrained", str(self._baselines.pretrained()), line)
+        self._baselines.check()
 
     def of_line(self, line: str) -> list[ScoredModel]:
         """Score all models on the test windows of a line, in the order of the tables."""

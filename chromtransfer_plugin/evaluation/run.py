@@ -61,8 +61,12 @@ def evaluate(*, progress: bool = False, report: Report = lambda _: None, **optio
     device = describe(pick_device(settings.device))
     report(f"evaluate: on {device}")
     genome = Genome(settings.genome)
-    tests = _read_all(settings.test, genome, settings, settings.test_chromosomes)
-    trains = _read_all(settings.train, genome, settings, ()) if settings.train else {}
+    tests = _read_all(settings.test, genome, settings, chromosomes=settings.test_chromosomes)
+    trains = (
+        _read_all(settings.train, genome, settings, without=settings.test_chromosomes)
+        if settings.train
+        else {}
+    )
     make_folder(settings.out)
     leaks = _leaks(tests, trains, settings, report)
     models = LineModels(settings, tests, trains, progress, report)
@@ -98,11 +102,11 @@ def evaluate(*, progress: bool = False, report: Report = lambda _: None, **optio
 
 
 def _read_all(
-    template: str, genome: Genome, settings: EvaluationSettings, chromosomes: tuple[str, ...]
+    template: str, genome: Genome, settings: EvaluationSettings, **where: tuple[str, ...]
 ) -> dict[str, LabelledWindows]:
     return {
         line: read_labelled(
-            expand(template, line), genome, expand(settings.positive, line), settings.width, chromosomes
+            expand(template, line), genome, expand(settings.positive, line), settings.width, **where
         )
         for line in settings.lines
     }

@@ -62,7 +62,7 @@ class EvaluationSettings:
     logits : tuple of str
         Those of ``against`` that are logits and not probabilities.
     test_chromosomes : tuple of str
-        Use only the test windows on these; empty for all.
+        Only windows on these are tested on, only others trained on; empty: all of either file.
     fold_by, folds : str, int
         How the training windows are folded; fold 0 validates.
     resample, resamples, level : str, int, float
