@@ -18,16 +18,11 @@ from chromtransfer_plugin.configs_folder import configs_folder
 from chromtransfer_plugin.constants import CELL_LINES, TEST_CHROMOSOMES
 from chromtransfer_plugin.dataset import load_windows
 from chromtransfer_plugin.errors import ChromTransferError
+from chromtransfer_plugin.evaluation.draws import make_draws
+from chromtransfer_plugin.evaluation.measures import measure_all
 from chromtransfer_plugin.files import atomic_path, make_folder
 from chromtransfer_plugin.genome import Genome
-from chromtransfer_plugin.metrics import (
-    Interval,
-    auroc,
-    average_precision,
-    binary_metrics,
-    bootstrap_difference,
-    bootstrap_interval,
-)
+from chromtransfer_plugin.metrics import Interval, binary_metrics, bootstrap_difference
 from chromtransfer_plugin.predict import predict_checkpoint
 from chromtransfer_plugin.regions import read_regions, region_ids, write_csv
 from chromtransfer_plugin.tiles import away_from, genome_tiles
@@ -237,15 +232,18 @@ def line_predictions(
 def score(line: str, model: str, truth: np.ndarray, predicted: np.ndarray) -> Score:
     """All figures of one model on one line."""
     numbers = binary_metrics(truth, predicted)
-    intervals = [
-        bootstrap_interval(truth, predicted, metric)
-        for metric in (auroc, average_precision, lambda y, p: binary_metrics(y, p).f1_weighted)
-    ]
+    measures = measure_all(truth, predicted, make_draws(truth, truth, resample="window"))
+
+    def interval(metric: str) -> tuple[float, float]:
+        low, high = measures[metric].low, measures[metric].high
+        assert low is not None and high is not None  # noqa: PT018 - draws of windows hold both classes
+        return low, high
+
     return Score(
         line, model, numbers.n, numbers.n_positive,
-        numbers.auroc, intervals[0][1:3],
-        numbers.average_precision, intervals[1][1:3],
-        numbers.f1_positive, numbers.f1_weighted, intervals[2][1:3],
+        numbers.auroc, interval("auroc"),
+        numbers.average_precision, interval("average_precision"),
+        numbers.f1_positive, numbers.f1_weighted, interval("f1_weighted"),
     )  # fmt: skip
 
 

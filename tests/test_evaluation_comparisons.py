@@ -15,6 +15,7 @@ from chromtransfer_plugin.evaluation.draws import make_draws
 from chromtransfer_plugin.evaluation.measures import metric_samples
 from chromtransfer_plugin.evaluation.record import COMPARED, Comparison, LineResult, Measure
 from chromtransfer_plugin.evaluation.scores import ScoreTable
+from chromtransfer_plugin.evaluation.weighted import resampled
 from chromtransfer_plugin.metrics import auroc, binary_metrics
 
 
@@ -90,9 +91,9 @@ def test_p_values_of_equal_models_are_below_the_level_as_often_as_it_says() -> N
         shared = 0.8 * y + rng.normal(size=150)
         a, b = (1 / (1 + np.exp(-(shared + rng.normal(size=150)))) for _ in range(2))
         below += delong(y, a, b).p_value < 0.1
-        windows = make_draws(y, y, resample="window", n=99, seed=i)
-        table = ScoreTable("L", pd.DataFrame({"y": y}), {"a": a, "b": b})
-        below_bootstrap += compare_models(table, [("a", "b")], windows)[0].p_bootstrap < 0.1
+        counts = make_draws(y, y, resample="window", n=99, seed=i).counts
+        of_a, of_b = (resampled(y, p, counts)[0]["auroc"] for p in (a, b))
+        below_bootstrap += bootstrap_p(of_a - of_b) < 0.1
     low, high = binom.ppf([0.001, 0.999], runs, 0.1)
     assert low <= below <= high
     assert low <= below_bootstrap <= high

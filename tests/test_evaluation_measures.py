@@ -13,7 +13,13 @@ from chromtransfer_plugin.evaluation.draws import Draws, make_draws
 from chromtransfer_plugin.evaluation.measures import measure_all, metric_samples
 from chromtransfer_plugin.evaluation.record import METRICS
 from chromtransfer_plugin.evaluation.weighted import CALLED, PROPER, RANKED, resampled
-from chromtransfer_plugin.metrics import binary_metrics, window_log_loss
+from chromtransfer_plugin.metrics import (
+    auroc,
+    average_precision,
+    binary_metrics,
+    bootstrap_interval,
+    window_log_loss,
+)
 
 KINDS = ["smooth", "ties", "constant", "calls", "edges", "reversed", "closed only called"]
 
@@ -89,6 +95,15 @@ def test_measures_are_the_values_and_the_percentiles() -> None:
         else:
             samples = [getattr(m, of) for m in written_out[threshold]]
             assert (measure.low, measure.high) == pytest.approx(np.quantile(samples, [0.05, 0.95]), abs=1e-12)
+
+
+def test_intervals_over_windows_are_those_of_the_bootstrap_of_any_metric() -> None:
+    y, p = scored("ties")
+    measures = measure_all(y, p, make_draws(y, y, resample="window", n=60, seed=4), level=0.8)
+    for metric, name in [(auroc, "auroc"), (average_precision, "average_precision")]:
+        expected = bootstrap_interval(y, p, metric, n=60, level=0.8, seed=4)
+        found = (measures[name].value, measures[name].low, measures[name].high)
+        assert found == pytest.approx(expected[:3], abs=1e-12)
 
 
 def test_without_draws_or_with_one_locus_there_is_no_interval() -> None:
