@@ -152,7 +152,7 @@ def leak_files(
         for files in (train, test)
     ]
     codes = [_codes(side, opened, width) for side in sides]
-    report, table = find_leaks(*sides, *codes, k=k, share=share)
+    report, table = find_leaks(sides[0], sides[1], codes[0], codes[1], k=k, share=share)
     with atomic_folder(folder) as new:
         write_leaks(report, table, new)
     return report, _examples(table)

@@ -249,7 +249,10 @@ def _strata(targets: Features, candidates: Features) -> list[NDArray[np.int64]]:
     fitted = [x[np.lexsort(x.T)][:: -(-len(x) // _FITTED)].astype(np.float64) for x in (targets, candidates)]
     kind = np.repeat([1, 0], [len(x) for x in fitted])
     model = make_pipeline(
-        StandardScaler(), PolynomialFeatures(2, include_bias=False), StandardScaler(), LogisticRegression()
+        StandardScaler(),
+        PolynomialFeatures(2, include_bias=False),
+        StandardScaler(),
+        LogisticRegression(max_iter=1000),
     )
     with threadpool_limits(1):  # sums of several threads come in any order, and round differently
         model.fit(np.concatenate(fitted), kind)
