@@ -187,3 +187,27 @@ def make_row(fraction: float, auroc: float | None, low: float | None = 0.7) -> R
 def test_the_finding_in_words(aurocs, low, words):
     text = finding([make_row(fraction, value, low) for fraction, value in aurocs.items()])
     assert words in text
+
+
+def test_a_process_that_is_killed_is_one_plain_message(monkeypatch):
+    from concurrent.futures import Future
+    from concurrent.futures.process import BrokenProcessPool
+
+    from chromtransfer_plugin.efficiency import parallel
+
+    class Pool:
+        def __init__(self, *_, **__) -> None:
+            self.stopped = False
+
+        def submit(self, *_) -> Future:
+            future: Future = Future()
+            future.set_exception(BrokenProcessPool("a child process terminated abruptly"))
+            return future
+
+        def shutdown(self, **_) -> None:
+            self.stopped = True
+
+    monkeypatch.setattr(parallel, "ProcessPoolExecutor", Pool)
+    shares = plan_shares(*make_labels(), Sampling((0.5,), 2), hold_out=False)
+    with pytest.raises(ChromTransferError, match=r"killed, perhaps for want of memory.*fewer than --jobs 2"):
+        list(parallel.train_shares(None, shares, 2))
