@@ -124,11 +124,15 @@ def test_numbers_are_those_of_the_record(folder: Path, text: str) -> None:
         assert [row[-4:] for row in calls] == [
             [str(m[k]) for k in ("tp", "fp", "fn", "tn")] for m in line["models"]
         ]
-        tests = page.tables[f"{line['line']}: models on the same windows"][1:]
-        assert len(tests) == len(line["comparisons"])
-        assert tests[0][2].split()[0] == f"{line['comparisons'][0]['difference']['value']:+.3f}".replace(
-            "-", "−"
-        )
+        tests = page.tables[f"{line['line']}: differences in AUROC"]
+        assert tests[0] == ["Models", "Difference", "P, bootstrap", "P, DeLong", "q"]
+        wanted = [one for one in line["comparisons"] if one["metric"] == "auroc"]
+        for row, one in zip(tests[1:], wanted, strict=True):
+            assert row[0] == f"{one['a']} minus {one['b']}"
+            assert row[1].split()[0] == f"{one['difference']['value']:+.3f}".replace("-", "−")
+            assert [float(cell) for cell in row[2:]] == pytest.approx(
+                [one["p_bootstrap"], one["p_delong"], one["q"]], rel=0.06
+            )
     matrix = page.tables["AUROC and verdict of every model on every line"]
     assert matrix[0] == ["Line", "Windows", *FEW]
     assert [row[0] for row in matrix[1:]] == ["HEPG2", "K562"]

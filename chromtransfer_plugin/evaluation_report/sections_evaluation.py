@@ -241,7 +241,7 @@ def _metrics(line: LineResult) -> str:
                 f"{line.line}: open is called above 0.5",
                 [
                     "Model",
-                    *(METRICS[n][0] for n in _CALLS),
+                    *map(_short, _CALLS),
                     "open, called open",
                     "closed, called open",
                     "open, called closed",
@@ -252,13 +252,18 @@ def _metrics(line: LineResult) -> str:
         )
         + details(
             "Calls at the best threshold",
-            table(f"{line.line}: at the best threshold", ["Model", *(METRICS[n][0] for n in _BEST)], best)
+            table(f"{line.line}: at the best threshold", ["Model", *map(_short, _BEST)], best)
             + note(
                 "The threshold was chosen on these very windows, so the F1s are what can be reached at best. Choose yours "
                 "on windows of a validation fold."
             ),
         )
     )
+
+
+def _short(name: str) -> str:
+    """Name a metric where the caption says at which threshold."""
+    return METRICS[name][0].partition(" (")[0].removesuffix(" at 0.5").removesuffix(" at the best threshold")
 
 
 def _value(line: LineResult, model: ModelResult, name: str) -> str:
@@ -292,21 +297,28 @@ def best_model(line: LineResult, metric: str) -> str | None:
 def _comparisons(line: LineResult) -> str:
     if not line.comparisons:
         return ""
-    rows = [
-        [
-            f"{escape(one.a)} minus {escape(one.b)}",
-            escape(METRICS[one.metric][0] if one.metric in METRICS else one.metric),
-            measure(one.difference, sign=True),
-            p_value(one.p_bootstrap),
-            p_value(one.p_delong),
-            p_value(one.q),
+    tables = []
+    for metric in dict.fromkeys(one.metric for one in line.comparisons):
+        tests = [one for one in line.comparisons if one.metric == metric]
+        rows = [
+            [
+                f"{escape(one.a)} minus {escape(one.b)}",
+                measure(one.difference, sign=True),
+                p_value(one.p_bootstrap),
+                p_value(one.p_delong),
+                p_value(one.q),
+            ]
+            for one in tests
         ]
-        for one in line.comparisons
-    ]
-    heads = ["Models", "Metric", "Difference", "P, bootstrap", "P, DeLong", "q"]
+        heads = ["Models", "Difference", "P, bootstrap", "P, DeLong", "q"]
+        if all(one.p_delong is None for one in tests):
+            del heads[3]
+            rows = [row[:3] + row[4:] for row in rows]
+        name = METRICS[metric][0] if metric in METRICS else metric
+        tables.append(table(f"{line.line}: differences in {name}", heads, rows, stack=False))
     return details(
-        f"{len(rows)} paired tests",
-        table(f"{line.line}: models on the same windows", heads, rows, text=(1,))
+        f"{len(line.comparisons)} paired tests",
+        "".join(tables)
         + note(
             "Both models see the same resamples, so what makes windows easy or hard for both cancels. DeLong's test takes "
             "windows as independent; neighbours are not, so trust the bootstrap. q is P after Benjamini and Hochberg, over "

@@ -1,0 +1,123 @@
+"""The page of `chromtransfer report` in a real Chromium: nothing is refused, nothing is loaded, it fits a phone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from evaluation_report_cases import MODELS, make_dataset, make_efficiency, make_evaluation, make_run
+
+from chromtransfer_plugin.evaluation_report import write_report
+
+pytest.importorskip("selenium", reason="selenium is not installed (pip install 'chromtransfer-plugin[dev]')")
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(
+    BROWSER is None or DRIVER is None, reason="needs Chromium and chromedriver (apt install chromium-driver)"
+)
+ARGUMENTS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
+    "--disable-component-update", "--no-first-run", "--window-size=1280,800",
+)  # fmt: skip
+FEW = {name: MODELS[name] for name in ("fine-tuned", "k-mers", "authors")}
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    from selenium.webdriver import Chrome, ChromeOptions
+    from selenium.webdriver.chrome.service import Service
+
+    options = ChromeOptions()
+    options.binary_location = BROWSER
+    for argument in (*ARGUMENTS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = Chrome(options=options, service=Service(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("results")
+    make_run(root / "run")
+    models = {f"a model with a long name, {name}": how for name, how in FEW.items()}
+    lines = ("HEPG2", "a_line_with_a_name_that_has_no_space_to_break_it_anywhere")
+    make_evaluation(root / "evaluation", lines, models, n=120, resamples=5)
+    folders = [
+        root / "evaluation",
+        root / "run",
+        make_dataset(root / "data"),
+        make_efficiency(root / "efficiency"),
+    ]
+    return write_report(folders, root / "report.html").path
+
+
+@pytest.fixture(params=[1280, 360])
+def shown(browser, page: Path, request):
+    """Open the page at a width with all that is folded open; nothing may be logged, and nothing requested but the file."""
+    browser.get_log("browser"), browser.get_log("performance")
+    size = {"width": request.param, "height": 800, "deviceScaleFactor": 1, "mobile": request.param < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get(page.as_uri())
+    yield browser
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert browser.get_log("browser") == []
+    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    sent = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    assert page.as_uri() in sent
+    assert [url for url in sent if not url.startswith(("file:///", "chrome://", "data:"))] == []
+
+
+def test_the_verdict_is_read_first_and_the_page_does_not_scroll_sideways(shown) -> None:
+    read = shown.execute_script("return document.body.innerText").split("\n")
+    assert read[:2] == ["Is the model good?", "Verdict"]
+    first = next(line for line in read[2:] if line.strip())
+    assert first.startswith("a model with a long name, fine-tuned: ")
+    width = shown.execute_script("return innerWidth")
+    for opened in (False, True):
+        shown.execute_script(
+            f"document.querySelectorAll('details').forEach((one) => {{ one.open = {str(opened).lower()} }})"
+        )
+        assert shown.execute_script("return document.documentElement.scrollWidth") <= width
+    tall = shown.execute_script(
+        "return [...document.querySelectorAll('figure svg')].map((one) => one.getBoundingClientRect().height)"
+    )
+    assert len(tall) > 10
+    assert min(tall) > 70
+
+
+def test_text_in_figures_stays_inside_and_readable(shown) -> None:
+    shown.execute_script("document.querySelectorAll('details').forEach((one) => { one.open = true })")
+    outside, small = shown.execute_script(
+        """
+        let outside = [], small = [];
+        for (const svg of document.querySelectorAll("figure svg")) {
+          const box = svg.getBoundingClientRect();
+          for (const text of svg.querySelectorAll("text")) {
+            const at = text.getBoundingClientRect();
+            if (at.left < box.left - 2 || at.right > box.right + 2 || at.top < box.top - 2 || at.bottom > box.bottom + 2)
+              outside.push(text.textContent);
+            const scale = box.width / svg.viewBox.baseVal.width;
+            if (parseFloat(getComputedStyle(text).fontSize) * scale < 9) small.push(text.textContent);
+          }
+        }
+        return [outside, small];
+        """
+    )
+    assert outside == []
+    assert small == []
+
+
+def test_colours_of_figures_are_not_refused_by_the_policy(shown) -> None:
+    """Style attributes would be: every line would then be black and filled."""
+    strokes = shown.execute_script(
+        "return [...document.querySelectorAll('figure svg path')].map((one) => getComputedStyle(one).stroke)"
+    )
+    assert "rgb(0, 114, 178)" in strokes
+    filled = shown.execute_script(
+        'return [...document.querySelectorAll(\'figure svg [stroke="#0072b2"][fill="none"]\')].length'
+    )
+    assert filled > 0
