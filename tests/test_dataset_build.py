@@ -245,14 +245,14 @@ def test_sorting_and_uniting_peaks_is_reported(inputs):
 def test_min_overlap_is_in_bases(inputs):
     for least, opened in ((200, True), (201, False)):
         if opened:
-            manifest = build(inputs, lines=peak_lines(), calls={"min_overlap": least})
+            manifest = build(inputs, lines=peak_lines(), calls={"min_overlap": least, "over": "window"})
             assert funnel(manifest, "calls")["open in A"] > 0
         else:
             shutil.rmtree(inputs / "out")
-            message = refusal(inputs, lines=peak_lines(), calls={"min_overlap": least})
+            message = refusal(inputs, lines=peak_lines(), calls={"min_overlap": least, "over": "window"})
             assert message.startswith("A: has no positives: none of")
     # Of the region of 200 bp itself, no more than all can be asked for.
-    manifest = build(inputs, lines=peak_lines(), calls={"min_overlap": 500, "over": "region"})
+    manifest = build(inputs, lines=peak_lines(), calls={"min_overlap": 500})
     assert funnel(manifest, "calls")["open in A"] > 0
 
 
@@ -273,6 +273,7 @@ def test_threshold_is_strict_unless_told(inputs):
     rows = [("chr1", 1000 * i, 1000 * i + 600, height) for i, height in enumerate(heights)]
     write_bigwig(inputs / "two.bw", rows)
     regions = pd.DataFrame([row[:3] for row in rows], columns=PLACE)
+    regions = regions.assign(region_start=regions["start"], region_end=regions["end"])
     regions = regions.assign(chrom=pd.Categorical(regions["chrom"], categories=list(SIZES)))
     opened = {}
     for strict in (True, False):

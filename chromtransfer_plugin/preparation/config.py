@@ -79,7 +79,7 @@ class Calls(_Section):
     threshold: float = Field(default=defaults.THRESHOLD, allow_inf_nan=False)
     strict: bool = defaults.STRICT
     statistic: Literal["mean", "max", "sum"] = "mean"
-    over: Literal["window", "region"] = "window"
+    over: Literal["window", "region"] = defaults.OVER
     min_overlap: int = Field(default=defaults.MIN_OVERLAP, ge=1)
     missing_contigs: Literal["error", "closed", "drop"] = "error"
 
