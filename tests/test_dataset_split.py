@@ -223,3 +223,15 @@ def test_training_takes_folds_by_homology(files, tmp_path):
             set(zip(x.table["chrom"], x.table["start"], strict=True)) for x in (part.train, part.validation)
         ]
         assert sum({("chr2", 1_000), ("chr4", 1_000)} <= name for name in names) == 1
+
+
+def test_selene_sampler_folds_by_homology(files):
+    from chromtransfer_plugin.selene.sampler import RegionSampler
+
+    genome, regions, _ = files
+    sampler = RegionSampler(
+        str(genome), [str(regions)], positive="A", fold_by="homology", test_chromosomes=["chr3"]
+    )
+    part = sampler.split(0)
+    names = [set(zip(x.table["chrom"], x.table["start"], strict=True)) for x in (part.train, part.validation)]
+    assert sum({("chr2", 1_000), ("chr4", 1_000)} <= name for name in names) == 1
