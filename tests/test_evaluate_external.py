@@ -47,6 +47,10 @@ def forms(case: Case, p: np.ndarray) -> dict[str, list[str]]:
             "chrom\tstart\tend\tname\tscore\talpha",
             *(f"{c}\t{a}\t{b}\t.\t0\t{s}" for _, (c, a, b, _), s in every),
         ],
+        "only_one.tsv": [
+            "chrom\tstart\tend\tname\tstrand\tlabel\tstatus\tzoo",
+            *(f"{c}\t{a}\t{b}\t.\t.\t{n}\tok\t{s}" for _, (c, a, b, n), s in every),
+        ],
         "commented.bed": [
             "#chrom\tstart\tend\tname\tscore\tstrand\trival",
             *(f"{c}\t{a}\t{b}\t.\t7\t.\t{s}" for _, (c, a, b, _), s in every),
@@ -65,7 +69,7 @@ def forms(case: Case, p: np.ndarray) -> dict[str, list[str]]:
 
 
 FORMS = (
-    *("header.csv", "names.tsv", "places.tsv", "predict.tsv", "commented.bed", "plain.bed"),
+    *("header.csv", "names.tsv", "places.tsv", "predict.tsv", "only_one.tsv", "commented.bed", "plain.bed"),
     *("paper.csv", "older.csv", "lines.csv", "scores.txt", "titled.txt"),
 )
 
@@ -123,7 +127,10 @@ FAULTS = {
     ),
     "too many columns": (lambda rows: [*rows, "a,b,c"], "line 42: has 3 columns, expected 2"),
     "only a header": (lambda rows: rows[:1], "has a header and no rows"),
-    "no column of scores": (lambda rows: ["region,other", *rows[1:]], "no column is called score"),
+    "no column of scores": (
+        lambda rows: ["region,a,b", *(f"{row},1" for row in rows[1:])],
+        "which column holds the scores.*there are region, a, b",
+    ),
     "words": (lambda rows: ["some words, here", *rows[1:]], "not understood, expected"),
     "nothing": (lambda rows: ["# only", "# comments"], "holds no scores"),
 }

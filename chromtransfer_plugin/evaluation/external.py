@@ -25,6 +25,9 @@ _TEXT = TextKind(
 )
 _SCORE_NAMES = ("probability", "score")
 _HEADER_NAMES = {"region", "chrom", "chromosome", "start", "end", *_SCORE_NAMES}
+_NO_SCORES = {
+    *("region", "chrom", "chromosome", "start", "end", "name", "strand", "label", "source_line", "status")
+}
 _PAPER_COLUMNS = (4, 5)  # score, line, label, 0/1, and in older files the call
 
 
@@ -222,10 +225,13 @@ def _from_table(
     lower = {str(column).lower(): str(column) for column in table.columns}
     # A column called like the model or the line holds its scores: `score` may then be a BED's.
     wanted = next((lower[key] for key in (line.lower(), name.lower(), *_SCORE_NAMES) if key in lower), None)
+    others = [column for key, column in lower.items() if key not in _NO_SCORES]
+    if wanted is None and len(others) == 1:
+        wanted = others[0]
     if wanted is None:
         raise ChromTransferError(
-            f"{path}: no column is called score, probability, {line} or {name}; the columns are "
-            f"{', '.join(map(str, table.columns))}. Rename the one that holds the scores."
+            f"{path}: which column holds the scores? None is called score, probability, {line} or {name}; there are "
+            f"{', '.join(map(str, table.columns))}. Rename it."
         )
     region = None
     place = [lower.get(key) for key in ("chrom", "start", "end")]
