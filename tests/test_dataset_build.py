@@ -307,6 +307,16 @@ def test_duplicate_regions_are_used_once(inputs, world):
     assert table(inputs / "out")["name"][5] == "longer"  # the first by place of the two
 
 
+def test_a_test_set_of_one_class_is_noted(inputs, world):
+    positive = ~world[1]["chrom"].isin(["chr4"]) | (world[1]["open_in"] == "")
+    assert not positive.all()
+    rows = (inputs / "rdhs.bed").read_text().splitlines()
+    (inputs / "rdhs.bed").write_text("\n".join(row for row, kept in zip(rows, positive, strict=True) if kept))
+    lines = {"A": config_of()["lines"]["A"]}
+    manifest = build(inputs, lines=lines, split={"test": ["chr4"]})
+    assert manifest.remarks == ["A: the test set holds negatives alone, so no AUROC can be had there"]
+
+
 def test_chromosomes_limit_everything(inputs):
     manifest = build(inputs, chromosomes=["chr1", "chr3", "chr4"], split={"test": ["chr3"], "folds": 2})
     assert set(table(inputs / "out")["chrom"]) == {"chr1", "chr3", "chr4"}

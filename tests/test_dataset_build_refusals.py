@@ -207,6 +207,10 @@ def test_too_few_positives_of_other_lines(inputs, regions):
 @pytest.mark.parametrize(
     ("negatives", "words"),
     [
+        (
+            {"ratio": 0.01},
+            "A: 11 positives at a ratio of 0.01 have no negatives at all. Raise the ratio to 0.09091",
+        ),
         ({"universal": 5_000}, "negatives.universal: 5,000 regions are wanted, 95 are open in no line"),
         (
             {"ratio": 1, "universal": 12},
@@ -214,7 +218,7 @@ def test_too_few_positives_of_other_lines(inputs, regions):
         ),
     ],
 )
-def test_too_many_universal_negatives(inputs, negatives, words):
+def test_numbers_of_negatives_that_cannot_be(inputs, negatives, words):
     assert words in refusal(inputs, negatives=negatives)
 
 
@@ -280,7 +284,9 @@ def refusal_with_only(inputs, row):
 
 
 def test_summits_need_a_narrowpeak(inputs):
-    assert "`center: summit` needs a narrowPeak file" in refusal(inputs, center="summit")
+    assert "rdhs.bed: `center: summit` needs a narrowPeak file" in refusal(inputs, center="summit")
+    message = refusal(inputs, center="summit", regions=None, lines=peak_lines())
+    assert "A.bed: `center: summit` needs a narrowPeak file" in message
 
 
 def test_a_killed_write_leaves_nothing(inputs, monkeypatch):

@@ -74,6 +74,27 @@ def _check(split: Split, union: pd.DataFrame, test: np.ndarray) -> None:
         )
 
 
+def one_class_parts(tables: Mapping[str, pd.DataFrame], positive: Mapping[str, str]) -> list[str]:
+    """Say which folds and test sets hold windows of one class alone.
+
+    Parameters
+    ----------
+    tables : mapping of str to DataFrame
+        With ``label`` and ``fold``.
+    positive : mapping of str to str
+        Label of the positives of each table.
+    """
+    found = []
+    for name, table in tables.items():
+        shares = (table["label"] == positive[name]).groupby(table["fold"]).mean()
+        for fold, share in shares[shares.isin([0, 1])].items():
+            where = "the test set" if fold == NO_FOLD else f"fold {fold}"
+            found.append(
+                f"{name}: {where} holds {'positives' if share else 'negatives'} alone, so no AUROC can be had there"
+            )
+    return found
+
+
 def split_counts(tables: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, int]]:
     """Windows of each table in each fold and in the test set."""
     return {

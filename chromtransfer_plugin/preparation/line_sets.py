@@ -118,6 +118,11 @@ def _wanted(
     share = config.negatives.from_other_lines if len(config.lines) > 1 else 0.0
     n_universal = config.negatives.universal
     rest = round(ratio * n_positives) - n_universal
+    if rest + n_universal == 0:
+        raise ChromTransferError(
+            f"{line}: {n_positives:,} positives at a ratio of {ratio:g} have no negatives at all. Raise the ratio to "
+            f"{1 / n_positives:.4g} or more."
+        )
     if rest < 0:
         raise ChromTransferError(
             f"{line}: {n_positives:,} positives at a ratio of {ratio:g} have {round(ratio * n_positives):,} negatives, "

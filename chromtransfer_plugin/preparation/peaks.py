@@ -16,6 +16,7 @@ from chromtransfer_plugin.preparation.ledger import Ledger
 from chromtransfer_plugin.preparation.signal import lacking_contigs
 from chromtransfer_plugin.preparation.windows import INTERVAL, RegionTables, distinct_windows, read_intervals
 from chromtransfer_plugin.region_text import Rows
+from chromtransfer_plugin.region_windows import Center
 
 _NAMES = {"chrom": "Chromosome", "start": "Start", "end": "End"}
 _SIGNAL_VALUE = 6  # column of a narrowPeak, from 0
@@ -43,15 +44,17 @@ class Peaks(NamedTuple):
     is_sorted: bool
 
 
-def read_peaks(written: str, genome: Genome, contigs: Mapping[str, int], ledger: Ledger) -> Peaks:
+def read_peaks(
+    written: str, genome: Genome, contigs: Mapping[str, int], ledger: Ledger, center: Center = "auto"
+) -> Peaks:
     """Read a BED or narrowPeak file of peaks in any order.
 
     Raises
     ------
     ChromTransferError
-        If it cannot be read, or none of its rows is usable.
+        If it cannot be read, is no narrowPeak and ``center`` is ``summit``, or none of its rows is usable.
     """
-    judged, use, _ = read_intervals(written, genome, contigs, None, "auto", ledger)
+    judged, use, _ = read_intervals(written, genome, contigs, None, center, ledger)
     rows = judged.rows
     middle = (rows.start + rows.end) // 2
     inside = (rows.summit >= 0) & (rows.summit < rows.end - rows.start)

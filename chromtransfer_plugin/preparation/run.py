@@ -10,7 +10,7 @@ import pandas as pd
 from chromtransfer_plugin.files import atomic_folder, remove_leftovers
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.json_record import write_record
-from chromtransfer_plugin.preparation.assignment import assign_splits, split_counts
+from chromtransfer_plugin.preparation.assignment import assign_splits, one_class_parts, split_counts
 from chromtransfer_plugin.preparation.calls import Called, call_regions, preflight
 from chromtransfer_plugin.preparation.config import DatasetConfig
 from chromtransfer_plugin.preparation.config_file import read_config
@@ -26,7 +26,7 @@ from chromtransfer_plugin.preparation.outputs import (
     write_tables,
 )
 from chromtransfer_plugin.preparation.peaks import Peaks, consensus_windows, read_peaks
-from chromtransfer_plugin.preparation.pretraining import pretraining_set
+from chromtransfer_plugin.preparation.pretraining import OPEN, pretraining_set
 from chromtransfer_plugin.preparation.windows import RegionTables, region_windows
 from chromtransfer_plugin.run_record import package_versions
 
@@ -76,6 +76,9 @@ def build_dataset(
         sets = {
             name: table.assign(gc=composition_of(table, genome, "gc")[:, 0]) for name, table in sets.items()
         }
+    positive = {name: OPEN if name == PRETRAINING else name for name in sets}
+    for text in one_class_parts(sets, positive):
+        ledger.remark(text)
     remove_leftovers(folder)
     with atomic_folder(folder) as temporary:
         manifest = Manifest(
@@ -125,10 +128,11 @@ def _peaks(
     config: DatasetConfig, genome: Genome, contigs: Mapping[str, int], ledger: Ledger
 ) -> dict[str, Peaks]:
     peaks = {}
+    center = config.center if config.regions is None else "auto"  # else windows are around the regions
     for name, line in config.lines.items():
         for written in line.peaks or []:
             ledger.say(f"reading peaks of {name}: {written}")
-            found = peaks[written] = read_peaks(written, genome, contigs, ledger)
+            found = peaks[written] = read_peaks(written, genome, contigs, ledger, center)
             ledger.count("peaks", f"{written}: usable", len(found.table))
             if found.n_overlapping:
                 ledger.count("peaks", f"{written}: of them overlapping an earlier one", found.n_overlapping)
