@@ -152,6 +152,15 @@ def test_finished_baselines_are_kept_and_others_refused(options, done, monkeypat
         evaluate(**options, out=tmp_path / "new")
 
 
+def test_validation_scores_of_an_earlier_call_do_not_stay(options, tmp_path):
+    given = {**options, "baselines": ("pretrained",), "settings": {}, "network": {}, "resamples": 0}
+    evaluate(**given, out=tmp_path / "out")
+    assert (tmp_path / "out/alpha/validation.parquet").is_file()
+    without = {**given, "baselines": ("kmer",), "pretrained": None}
+    evaluate(**without, out=tmp_path / "out")
+    assert not list((tmp_path / "out/alpha").glob("validation*"))
+
+
 def test_nothing_that_overlaps_a_test_window_of_any_line_is_trained_on(case, options, tmp_path):
     """Whole test sets among the training windows change no trained weight."""
     for line in LINES:

@@ -48,9 +48,15 @@ def write_line(settings: EvaluationSettings, scores: ScoreTable, validation: Seq
     folder = settings.out / scores.line
     make_folder(folder)
     write_scores(scores, folder / SCORES)
-    for number, table in enumerate(validation):
-        name = VALIDATION if number == 0 else f"validation.{next(iter(table.scores))}.parquet"
+    named = {
+        VALIDATION if number == 0 else f"validation.{next(iter(table.scores))}.parquet": table
+        for number, table in enumerate(validation)
+    }
+    for name, table in named.items():
         write_scores(table, folder / name)
+    # Those of an earlier call with other baselines would be taken for this one's.
+    for old in set(folder.glob("validation*.parquet")) - {folder / name for name in named}:
+        old.unlink()
 
 
 def write_leak_files(
@@ -82,12 +88,12 @@ def write_summary(
         calibration_rows(record),
         ["line", "model", "method", "fitted_on", "temperature", "bin", "n", "mean_predicted", "observed"],
     )
-    dropped = [
+    dropped = dict.fromkeys(  # one file may hold windows to test and to train on
         (line, str(windows.path), *row)
         for windows_of in (tests, trains)
         for line, windows in windows_of.items()
         for row in windows.dropped
-    ]
+    )
     _write_table(
         out / "dropped.tsv",
         [(line, path, number, reason, text) for line, path, number, text, reason in dropped],

@@ -71,11 +71,11 @@ def evaluate(*, progress: bool = False, report: Report = lambda _: None, **optio
     leaks = _leaks(tests, trains, settings, report)
     models = LineModels(settings, tests, trains, progress, report)
     models.check()
-    evaluated = []
+    evaluated, files = [], []
     for line in settings.lines:
         scored = models.of_line(line)
         table = ScoreTable(line, tests[line].table, {model.name: model.scores for model in scored})
-        write_line(settings, table, models.validation(line))
+        files.append((table, models.validation(line)))
         read = [*tests[line].read, *models.read[line]]
         if line in trains:
             read += [
@@ -97,6 +97,8 @@ def evaluate(*, progress: bool = False, report: Report = lambda _: None, **optio
         means=means_over_lines(evaluated, settings.level),
         mean_comparisons=compare_means(evaluated, settings.level),
     )
+    for scores, validation in files:
+        write_line(settings, scores, validation)
     write_summary(settings, record, tests, trains)
     return record
 

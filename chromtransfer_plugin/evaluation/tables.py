@@ -137,22 +137,24 @@ def _measures(line: LineResult) -> list[str]:
 def _comparisons(comparisons: Sequence[Comparison]) -> list[str]:
     if not comparisons:
         return []
+    delong = any(c.p_delong is not None for c in comparisons)
+    heads = ["models", "metric", "difference", "P (bootstrap)", *(["P (DeLong)"] if delong else []), "q"]
     rows = [
         [
             f"{c.a} minus {c.b}",
             METRICS[c.metric][0],
             _with_interval(c.difference, signed=True),
             _p(c.p_bootstrap),
-            _p(c.p_delong),
+            *([_p(c.p_delong)] if delong else []),
             _p(c.q),
         ]
         for c in comparisons
     ]
     return [
-        "P-values are two-sided; DeLong's takes windows as independent. q: Benjamini-Hochberg over all comparisons of the "
-        "metric.",
+        f"P-values are two-sided{'; that of DeLong takes windows as independent' if delong else ''}. q: Benjamini-Hochberg "
+        "over all comparisons of the metric.",
         "",
-        *_table(["models", "metric", "difference", "P (bootstrap)", "P (DeLong)", "q"], rows),
+        *_table(heads, rows),
     ]
 
 
