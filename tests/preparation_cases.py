@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -96,10 +97,16 @@ def write_config(folder: Path, text: str | None = None, **changes: Any) -> Path:
     return path
 
 
-def build(folder: Path, name: str = "out", **changes: Any):
+def build(folder: Path, name: str = "out", figure: bool = False, **changes: Any):
+    """Build; the figure, which takes longer than all the rest, is drawn on demand alone."""
+    from chromtransfer_plugin.plots import dataset_qc
     from chromtransfer_plugin.preparation.run import build_dataset
 
-    return build_dataset(write_config(folder, **changes), folder / name)
+    with ExitStack() as stack:
+        if not figure:
+            instead = lambda path, *_: path.write_bytes(b"no figure")  # noqa: E731
+            stack.enter_context(mock.patch.object(dataset_qc, "dataset_figure", instead))
+        return build_dataset(write_config(folder, **changes), folder / name)
 
 
 def funnel(manifest, group: str) -> dict[str, int]:
@@ -123,7 +130,3 @@ def refusal(folder: Path, **changes: Any) -> str:
 
 def table(folder: Path, name: str = "") -> pd.DataFrame:
     return pd.read_parquet(folder / name / "regions.parquet")
-
-
-def manifest_text(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "manifest.json").read_text())

@@ -157,16 +157,16 @@ def test_a_window_has_one_fold_in_all_tables(world):
 
 
 def test_same_files_and_seed_same_bytes_whatever_the_order_of_rows(inputs):
-    build(inputs, "one")
+    build(inputs, "one", figure=True)
     rows = (inputs / "rdhs.bed").read_text().splitlines(keepends=True)
     order = np.random.default_rng(1).permutation(len(rows))
     (inputs / "rdhs.bed").write_text("".join(rows[i] for i in order))
-    build(inputs, "two")
+    build(inputs, "two", figure=True)
     one, two = digests(inputs / "one"), digests(inputs / "two")
     differing = {name for name in one if one[name] != two[name]}
     assert differing == {"manifest.json"}  # which holds the hash of the file of regions
     (inputs / "rdhs.bed").write_text("".join(rows))
-    build(inputs, "two")
+    build(inputs, "two", figure=True)
     assert digests(inputs / "two") == one
 
 
@@ -388,6 +388,7 @@ def test_the_packaged_example_runs(tmp_path):
         built = table(tmp_path / "out", line)
         assert ids(built[built["label"] == line]) == ids(published[published["label"] == line])
         assert (built["label"] == f"{line}_NEG").sum() == 120
+    assert (tmp_path / "out" / "qc.png").read_bytes().startswith(b"\x89PNG")
     assert set(manifest.files) == {
         *(
             f"{name}/regions.{kind}"
