@@ -335,8 +335,14 @@ def test_a_data_set_s_figure_that_is_none(tmp_path: Path) -> None:
 
 def test_command(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "r.html"
-    result = CliRunner().invoke(main, ["report", str(folder / "evaluation"), "-o", str(out)])
+    verdicts = tmp_path / "v.json"
+    result = CliRunner().invoke(
+        main, ["report", str(folder / "evaluation"), "-o", str(out), "--verdicts", str(verdicts)]
+    )
     assert result.exit_code == 0
+    first = json.loads(verdicts.read_text())["verdicts"][0]
+    assert (first["line"], first["model"], first["level"]) == ("HEPG2", "fine-tuned", "usable for ranking")
+    assert {"rule": "ranking", "level": "usable"}.items() <= first["reasons"][1].items()
     lines = result.output.splitlines()
     assert lines[0].startswith("HEPG2, fine-tuned: Usable for ranking, because AUROC is")
     assert lines[1].startswith("K562, fine-tuned: ")

@@ -89,26 +89,34 @@ def test_the_verdict_is_read_first_and_the_page_does_not_scroll_sideways(shown) 
     assert min(tall) > 70
 
 
-def test_text_in_figures_stays_inside_and_readable(shown) -> None:
+def test_text_in_figures_is_inside_readable_and_not_on_other_text(shown) -> None:
     shown.execute_script("document.querySelectorAll('details').forEach((one) => { one.open = true })")
-    outside, small = shown.execute_script(
+    outside, small, over = shown.execute_script(
         """
-        let outside = [], small = [];
+        let outside = [], small = [], over = [];
         for (const svg of document.querySelectorAll("figure svg")) {
           const box = svg.getBoundingClientRect();
-          for (const text of svg.querySelectorAll("text")) {
+          const texts = [...svg.querySelectorAll("text")];
+          for (const [i, text] of texts.entries()) {
             const at = text.getBoundingClientRect();
             if (at.left < box.left - 2 || at.right > box.right + 2 || at.top < box.top - 2 || at.bottom > box.bottom + 2)
               outside.push(text.textContent);
+            for (const other of texts.slice(i + 1)) {
+              const to = other.getBoundingClientRect();
+              const wide = Math.min(at.right, to.right) - Math.max(at.left, to.left);
+              const high = Math.min(at.bottom, to.bottom) - Math.max(at.top, to.top);
+              if (wide > 2 && high > 4) over.push(text.textContent + " / " + other.textContent);
+            }
             const scale = box.width / svg.viewBox.baseVal.width;
             if (parseFloat(getComputedStyle(text).fontSize) * scale < 9) small.push(text.textContent);
           }
         }
-        return [outside, small];
+        return [outside, small, over];
         """
     )
     assert outside == []
     assert small == []
+    assert over == []
 
 
 def test_colours_of_figures_are_not_refused_by_the_policy(shown) -> None:

@@ -91,7 +91,7 @@ def test_a_model_without_a_fault_is_usable() -> None:
     found = verdict()
     assert found.level == "usable"
     assert found.sentence == (
-        "Usable, because AUROC is 0.850 [0.830, 0.870]; it beats the k-mer floor by +0.100 [+0.050, +0.150] in AUROC; "
+        "Usable, because AUROC is 0.850 [0.830, 0.870]; it beats the k-mer floor (AUROC +0.100 [+0.050, +0.150]); "
         "its probabilities can be read as they are (calibration error ECE 0.020)."
     )
     assert found.advice.startswith("Use it: rank windows by it")
@@ -118,8 +118,8 @@ RULES: list[tuple[str, dict[str, Any], str, str, dict[str, Any]]] = [
     ("few loci", {**EVEN, "n_loci": 10}, "cannot tell", "about 80 windows", EVEN),
     ("one class", {"n_positive": 10000}, "cannot tell", "all 10,000 test windows are open", {"n_positive": 9980}),
     ("no window is open", {"n_positive": 0}, "cannot tell", "test windows are closed", {"n_positive": 20}),
-    ("wide", {"mine": auroc(0.85, 0.70, 0.91)}, "cannot tell", "anything from 0.70 to 0.91",
-     {"mine": auroc(0.85, 0.72, 0.915)}),
+    ("wide", {"mine": auroc(0.85, 0.69, 0.91)}, "cannot tell", "anything from 0.69 to 0.91",
+     {"mine": auroc(0.85, 0.7, 0.95)}),
     ("wide: how many", {"mine": auroc(0.7, 0.5, 0.9)}, "cannot tell", "about 40,000 windows",
      {"mine": auroc(0.75, 0.71, 0.9)}),
     ("no interval", {"mine": auroc(0.85, None, None)}, "cannot tell", "Evaluate again with resamples",
@@ -205,6 +205,10 @@ def test_the_worst_decides_and_what_cannot_be_told_comes_before_all() -> None:
     assert verdict(auroc(0.4, 0.35, 0.45)).level == "broken"
 
 
+def test_a_wide_interval_that_is_bad_throughout_is_told() -> None:
+    assert verdict(auroc(0.53, 0.43, 0.64)).level == "broken"
+
+
 def test_the_floor_is_not_compared_with_itself() -> None:
     found = verdict(model("k-mers", "kmer"), comparisons=[])
     assert found.level == "usable"
@@ -227,6 +231,15 @@ def test_right_probabilities_on_few_windows_are_not_called_off() -> None:
         drawn.append(expected_calibration_error(y, p))
     assert np.mean(expected) == pytest.approx(np.mean(drawn), rel=0.05)
     assert np.mean(drawn) > 0.05
+    few = [calibrated("none", 0.1).model_copy(update={"n": [40]})]  # chance makes 0.058 of it
+    found = verdict(model(measures={"ece": (0.086, 0.086, 0.086)}, calibration=few))
+    assert found.level == "usable"
+    assert (
+        "not shown to be off (calibration error ECE 0.086, of which chance makes about 0.058"
+        in found.sentence
+    )
+    found = verdict(model(measures={"ece": (0.088, 0.088, 0.088)}, calibration=few))
+    assert found.level == "usable for ranking"
     one_bin = calibrated("none", 0.5)
     assert chance_ece(model(calibration=[one_bin])) == pytest.approx(math.sqrt(2 * 0.21 / (math.pi * 10000)))
     assert chance_ece(model()) == 0

@@ -15,15 +15,19 @@ _FILE = click.Path(path_type=Path)
     "-o", "--out", type=_FILE, default=Path("report.html"), show_default=True, help="HTML file to write."
 )
 @click.option("--title", default="Is the model good?", show_default=True, help="Heading of the page.")
-def report(folders: tuple[Path, ...], out: Path, title: str) -> None:
+@click.option("--verdicts", type=_FILE, help="Also write the verdicts as JSON, for programs.")
+def report(folders: tuple[Path, ...], out: Path, title: str, verdicts: Path | None) -> None:
     """Write one HTML page on results: the verdict in words, then numbers, figures, data and how all was made.
 
     RUN is any number of folders: of `evaluate`, `efficiency`, `dataset build`, `dataset leaks`, and of training runs. The
     page is one file that loads nothing. Prints the verdict on each model and line.
     """
-    from chromtransfer_plugin.evaluation_report import write_report
+    from chromtransfer_plugin.evaluation_report import write_report, write_verdicts
 
     written = write_report(folders, out, title=title)
     for verdict in written.verdicts:
         click.echo(f"{verdict.line}, {verdict.model}: {verdict.sentence}")
     click.echo(f"Written: {written.path}")
+    if verdicts is not None:
+        write_verdicts(written.verdicts, verdicts)
+        click.echo(f"Written: {verdicts}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chromtransfer_plugin.evaluation_report.page import Report, write_report
+from chromtransfer_plugin.evaluation_report.page import Report, write_report, write_verdicts
 from chromtransfer_plugin.evaluation_report.verdict import Verdict, judge
 
-__all__ = ["Report", "Verdict", "judge", "write_report"]
+__all__ = ["Report", "Verdict", "judge", "write_report", "write_verdicts"]

@@ -29,6 +29,7 @@ from chromtransfer_plugin.report.page import policy_hash
 
 TITLE = "Is the model good?"
 RUN_RECORD = "run.json"
+VERDICTS_FORMAT = "chromtransfer-verdicts/1"
 _GRAVEST = ("diverged", "overfits", "flat", "improving", "converged", "unknown")
 
 
@@ -68,6 +69,17 @@ def write_report(folders: Sequence[str | Path], path: str | Path, *, title: str 
         judged = [judge_all(one) for one in loaded.evaluations]
         temporary.write_text(render(loaded, judged, title), encoding="utf-8")
     return Report(target, [verdict for one in judged for verdict in one.chosen()])
+
+
+def write_verdicts(verdicts: Sequence[Verdict], path: str | Path) -> None:
+    """Write verdicts as JSON, for programs: line, model, level, sentence, advice, and the finding of each rule."""
+    rows = [
+        {**verdict._asdict(), "reasons": [finding._asdict() for finding in verdict.reasons]}
+        for verdict in verdicts
+    ]
+    with atomic_path(path) as temporary:
+        text = json.dumps({"format": VERDICTS_FORMAT, "verdicts": rows}, indent=1, ensure_ascii=False)
+        temporary.write_text(text + "\n", encoding="utf-8", errors="replace")
 
 
 def judge_all(evaluated: Evaluated) -> Judged:

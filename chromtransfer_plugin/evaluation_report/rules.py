@@ -27,7 +27,7 @@ LEVELS: tuple[Level, ...] = (
 )  # from best to worst
 
 FEWEST = 20  # windows of each class, and loci, below which nothing is said
-WIDEST = 0.2  # width of the interval of AUROC above which nothing is said
+WIDEST = 0.2  # width of the interval of AUROC above which nothing is said, if it holds good and bad values (LOW_AUROC)
 LEAKS_MANY = 0.05  # share of test windows known from training above which no number is believed
 LEAKS_SOME = 0.01  # share above which it is mentioned
 CHANCE = 0.5  # AUROC of guessing
@@ -121,7 +121,7 @@ def enough(case: Case) -> Iterator[Finding]:
     auroc = case.measure("auroc")
     if auroc.low is None or auroc.high is None:
         texts.append("the evaluation was made without intervals")
-    elif auroc.high - auroc.low > WIDEST:
+    elif auroc.high - auroc.low > WIDEST and auroc.low < LOW_AUROC <= auroc.high:
         texts.append(f"AUROC may be anything from {auroc.low:.2f} to {auroc.high:.2f} on {n:,} windows")
         # Intervals shrink with the square root of the number of windows.
         wanted = max(wanted, math.ceil(n * ((auroc.high - auroc.low) / WIDEST) ** 2))
@@ -192,7 +192,7 @@ def floor(case: Case) -> Iterator[Finding]:
         difference = case.difference(other)
         if difference is None or difference.low is None or difference.high is None:
             continue
-        text = f"the k-mer floor by {with_interval(difference, signed=True)} in AUROC"
+        text = f"the k-mer floor (AUROC {with_interval(difference, signed=True)})"
         if difference.high < 0:
             auroc = case.measure("auroc").value
             poor = auroc is not None and auroc < LOW_AUROC
@@ -218,7 +218,7 @@ def reference(case: Case) -> Iterator[Finding]:
         difference = case.difference(other) if other.kind == REFERENCE else None
         if difference is None or difference.low is None or difference.high is None:
             continue
-        text = f"{other.name}: {with_interval(difference, signed=True)} in AUROC"
+        text = f"{other.name} (AUROC {with_interval(difference, signed=True)})"
         if difference.high < 0:
             yield Finding(
                 "reference",
@@ -263,13 +263,21 @@ def calibration(case: Case) -> Iterator[Finding]:
     ece = case.measure("ece").value
     if ece is None:
         return
-    limit = max(MISCALIBRATED, BY_CHANCE * chance_ece(case.model))
-    if ece <= limit:
+    chance = chance_ece(case.model)
+    limit = max(MISCALIBRATED, BY_CHANCE * chance)
+    if ece <= MISCALIBRATED:
         yield Finding(
             "calibration",
             "usable",
             f"its probabilities can be read as they are (calibration error ECE {ece:.3f})",
         )
+        return
+    if ece <= limit:
+        yield Finding(
+            "calibration", "usable",
+            f"its probabilities are not shown to be off (calibration error ECE {ece:.3f}, of which chance makes about "
+            f"{chance:.3f} on so few windows)",
+        )  # fmt: skip
         return
     text = f"its probabilities are off by {ece:.2f} on average (ECE)"
     best = best_correction(case.model)
