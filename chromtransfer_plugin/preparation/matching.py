@@ -301,8 +301,10 @@ def _fill(
         return taken, 0, 0.0
     scaled = centres / np.maximum(spread, 1e-6)
     apart = ((scaled[receivers, None] - scaled[None, givers]) ** 2).sum(axis=2)
-    farthest, moved = 0.0, 0
+    farthest, moved, missing = 0.0, 0, int(short.sum())
     for pair in np.argsort(apart, axis=None, kind="stable").tolist():
+        if moved == missing:
+            break
         receiver, giver = receivers[pair // len(givers)], givers[pair % len(givers)]
         count = min(short[receiver], spare[giver])
         if count:
