@@ -93,7 +93,8 @@ def judge_all(evaluated: Evaluated) -> Judged:
                 learning[line.line, model.name] = (curves, gravest(curves))
             elif model.run:
                 missing.append(
-                    f"{line.line}, {model.name}: its training run is not at {run}, so nothing is said on it."
+                    f"{line.line}, {model.name}: its training run is not at {model.run} (as seen "
+                    "from the evaluation), so nothing is said on it."
                 )
             found = learning.get((line.line, model.name))
             verdicts[line.line, model.name] = judge(
