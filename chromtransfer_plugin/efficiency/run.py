@@ -135,19 +135,14 @@ def run_efficiency(
         "seed": seed,
         "device": chosen.type,
     }
-    identity = {
-        **{name: json.dumps(value, sort_keys=True) for name, value in facts.items()},
-        "training windows": _digest(data.train.fingerprint(), data.train.table),
-        "test windows": data.test.fingerprint(),
-    }
     folder = Path(out)
     make_folder(folder / DRAWS_FOLDER)
     job = Job(
         mode, data.train, data.test, architecture, training, engine, Task(labels[:1], "sigmoid"),
-        Origin(protocol, str(model.folder) if model else None), str(chosen), None,
+        Origin(protocol, str(model.folder) if model else None), str(chosen),
     )  # fmt: skip
     report(f"efficiency: {len(shares)} models on {describe(chosen)}, mode {mode}, protocol {protocol}")
-    finished = _finish(job, shares, folder, identity, jobs, progress, report)
+    finished = _finish(job, shares, folder, _identity(facts, data), jobs, progress, report)
     locus = loci(data.test.table)
     bootstrap = make_draws(y_test, locus, resample=resample, n=resamples, seed=seed)
     rows = summarise(finished, y_test, bootstrap, level, seed)
@@ -196,10 +191,16 @@ def _check(mode: str, labels: list[str], seed: Any, resamples: int, level: float
         raise ChromTransferError(f"efficiency: jobs={jobs}, expected 1 or more.")
 
 
-def _digest(fingerprint: str, table: Any) -> str:
-    """Identify training windows; their places as well, because validation folds go by locus."""
-    places = table[["chrom", "start", "end"]].to_csv(index=False)
-    return hashlib.sha256(f"{fingerprint}\n{places}".encode()).hexdigest()
+def _identity(facts: Mapping[str, Any], data: inputs.Data) -> dict[str, str]:
+    """Say what every draw depends on beside its share; draws of another analysis differ in some of it."""
+    # Their places as well, because folds to validate on go by locus.
+    places = data.train.table[["chrom", "start", "end"]].to_csv(index=False)
+    windows = hashlib.sha256(f"{data.train.fingerprint()}\n{places}".encode()).hexdigest()
+    return {
+        **{name: json.dumps(value, sort_keys=True) for name, value in facts.items()},
+        "training windows": windows,
+        "test windows": data.test.fingerprint(),
+    }
 
 
 def _finish(
