@@ -226,6 +226,13 @@ def test_overlaps_with_training_are_counted_left_out_and_refused_if_wanted(case,
         evaluate(**given, out=tmp_path / "strict", strict_leaks=True)
 
 
+def test_training_windows_that_are_all_test_windows_are_refused(case, options, tmp_path):
+    with pytest.raises(
+        ChromTransferError, match="0 of 40 training windows overlap no test window, 0 of them positive"
+    ):
+        evaluate(**{**options, "train": f"{case.folder}/{{line}}.test.csv"}, out=tmp_path / "out")
+
+
 def test_a_window_of_two_labels_is_refused(case, options, tmp_path):
     rows = case.test_rows()
     region, label = rows[0].split(",")

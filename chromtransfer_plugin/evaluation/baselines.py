@@ -14,7 +14,7 @@ import pandas as pd
 from chromtransfer_plugin import defaults
 from chromtransfer_plugin.checkpoint import find_checkpoint, read_card
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.evaluation.inputs import LabelledWindows
+from chromtransfer_plugin.evaluation.inputs import LabelledWindows, free_of_tests
 from chromtransfer_plugin.evaluation.multiclass import NEGATIVE, CopiedWindows, multiclass_rows
 from chromtransfer_plugin.evaluation.scored import digest_of
 from chromtransfer_plugin.evaluation.settings import FOR_ALL_LINES, TRAINED, EvaluationSettings
@@ -110,7 +110,7 @@ class Baselines:
     def fold_zero(self, line: str) -> np.ndarray:
         """Tell which training windows of a line are the fold that validates, as the training splits them; (N,) bool."""
         s, windows = self._settings, self._train[line]
-        free = np.flatnonzero(away_from(windows.table, [test.table for test in self._tests.values()]))
+        free = np.flatnonzero(free_of_tests(windows, self._tests))
         folds = k_folds(
             windows.table.iloc[free], s.folds, s.fold_by, seed=s.seed,
             codes=windows.codes[free] if s.fold_by == "homology" else None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.regions import labelled, read_regions, region_ids
 from chromtransfer_plugin.splits import loci
 from chromtransfer_plugin.targets import Labelled, used_once
+from chromtransfer_plugin.tiles import away_from
 
 KEY = ["chrom", "start", "end"]
 
@@ -140,3 +141,18 @@ def _check_classes(path: str | Path, table: pd.DataFrame, y: NDArray[np.integer]
         f"{path}: {n_positive} windows are positive ('{positive}') and {n - n_positive} negative ({counts}): both classes "
         "are needed. Add windows of the other one, name another --positive label, or choose other --test-chromosome."
     )
+
+
+def free_of_tests(train: LabelledWindows, tests: Mapping[str, LabelledWindows]) -> NDArray[np.bool_]:
+    """Tell which training windows overlap no test window of any line (N,)."""
+    return away_from(train.table, [test.table for test in tests.values()])
+
+
+def check_free(train: LabelledWindows, free: NDArray[np.bool_]) -> None:
+    """Raise if the training windows that overlap no test window are not of both classes."""
+    n, n_positive = int(free.sum()), int(train.y[free].sum())
+    if not 0 < n_positive < n:
+        raise ChromTransferError(
+            f"{train.path}: {n} of {len(free)} training windows overlap no test window, {n_positive} of them positive: "
+            "baselines need both classes. Name other windows with --train, or divide the file by --test-chromosome."
+        )

@@ -12,14 +12,19 @@ from numpy.typing import NDArray
 from chromtransfer_plugin.evaluation.baselines import Baselines, held_out
 from chromtransfer_plugin.evaluation.calibration import Held
 from chromtransfer_plugin.evaluation.external import External, read_external
-from chromtransfer_plugin.evaluation.inputs import LabelledWindows
+from chromtransfer_plugin.evaluation.inputs import LabelledWindows, check_free, free_of_tests
 from chromtransfer_plugin.evaluation.kmers import fit_kmer_regression, kmer_scores
 from chromtransfer_plugin.evaluation.results import ScoredModel
 from chromtransfer_plugin.evaluation.scored import FOLDER, LoadedModels, ScoreStore, digest_of, output_for
 from chromtransfer_plugin.evaluation.scores import ScoreTable
-from chromtransfer_plugin.evaluation.settings import BASELINES, FOR_ALL_LINES, EvaluationSettings, expand
+from chromtransfer_plugin.evaluation.settings import (
+    BASELINES,
+    FOR_ALL_LINES,
+    NEEDS_TRAIN,
+    EvaluationSettings,
+    expand,
+)
 from chromtransfer_plugin.prediction.names import NamedModel
-from chromtransfer_plugin.tiles import away_from
 
 Report = Callable[[str], object]
 Floats = NDArray[np.float64]
@@ -79,6 +84,9 @@ class LineModels:
                 self.read[line].append(found.read)
             if s.pretrained is not None:
                 self._given("pretrained", str(self._baselines.pretrained()), line)
+        if set(s.baselines) & set(NEEDS_TRAIN):
+            for train in self._trains.values():
+                check_free(train, free_of_tests(train, self._tests))
         self._baselines.check()
 
     def of_line(self, line: str) -> list[ScoredModel]:
@@ -141,7 +149,7 @@ class LineModels:
 
     def _kmer(self, line: str) -> ScoredModel:
         train, test = self._trains[line], self._tests[line]
-        free = away_from(train.table, [windows.table for windows in self._tests.values()])
+        free = free_of_tests(train, self._tests)
         codes, y = train.codes[free], train.y[free]
         scores = self._store.get(
             digest_of("kmer", codes, y, test.codes),

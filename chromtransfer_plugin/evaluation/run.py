@@ -11,7 +11,7 @@ from typing import Any
 from chromtransfer_plugin.device import describe, pick_device
 from chromtransfer_plugin.errors import ChromTransferError, reject_unknown
 from chromtransfer_plugin.evaluation.comparisons import with_q_values
-from chromtransfer_plugin.evaluation.inputs import LabelledWindows, read_labelled
+from chromtransfer_plugin.evaluation.inputs import LabelledWindows, free_of_tests, read_labelled
 from chromtransfer_plugin.evaluation.line_models import LineModels
 from chromtransfer_plugin.evaluation.outputs import check_folder, write_leak_files, write_line, write_summary
 from chromtransfer_plugin.evaluation.record import EvaluationRecord
@@ -22,7 +22,6 @@ from chromtransfer_plugin.files import make_folder
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.leaks import LeakReport, find_leaks
 from chromtransfer_plugin.run_record import package_versions
-from chromtransfer_plugin.tiles import away_from
 
 Report = Callable[[str], object]
 
@@ -115,7 +114,7 @@ def _read_all(
 
 
 def _kept_out(line: str, tests: dict[str, LabelledWindows], trains: dict[str, LabelledWindows]) -> str:
-    free = away_from(trains[line].table, [test.table for test in tests.values()])
+    free = free_of_tests(trains[line], tests)
     return f"{(~free).sum()} of {len(free)} overlap a test window and train no baseline"
 
 
@@ -139,7 +138,7 @@ def _leaks(
         )
         if settings.strict_leaks:
             raise ChromTransferError(
-                f"{message}. {settings.out / line} / leaks.tsv lists them: remove them from one of the files, or leave out "
+                f"{message}. {settings.out / line / 'leaks.tsv'} lists them: remove them from one of the files, or leave out "
                 "--strict-leaks. The baselines trained here never see them."
             )
         report(f"{message}: baselines do not train on these; models that you give may have")
