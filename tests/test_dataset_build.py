@@ -140,6 +140,17 @@ def test_pretraining_set_leaves_out_what_is_open_in_a_line(world):
     assert len(closed) == min(len(opened), len(far))
 
 
+def test_distance_of_tiles_is_kept_to_the_base(inputs, world):
+    tiles = genome_tiles(Genome(world[0] / "genome.fa"))
+    counts = {}
+    for distance in (300, 301):
+        manifest = build(inputs, pretraining={"distance": distance})
+        step = f"tiles at least {distance} bp from every region"
+        counts[distance] = funnel(manifest, "pre-training")[step]
+        assert counts[distance] == away_from(tiles, [world[1]], distance).sum()
+    assert counts[300] > counts[301]
+
+
 def test_a_window_has_one_fold_in_all_tables(world):
     folder, _, manifest = world
     tables = {name: table(folder / "out", name) for name in (*LINES, "pretraining")}
@@ -190,6 +201,7 @@ def test_ratio_and_share_are_exact(inputs, ratio, share):
         n = counts[line]
         assert len(found) - n == round(ratio * n)
         assert counts["Negative"] == 4
+        assert not found.duplicated(PLACE).any()
         drawn = found[found["label"] == f"{line}_NEG"]
         assert (drawn["status"] != "background").sum() == round(share * (round(ratio * n) - 4))
         universal.append(ids(found[found["label"] == "Negative"]))
