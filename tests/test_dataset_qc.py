@@ -80,6 +80,10 @@ def test_widths():
     assert "longest 1,000,000" in texts(ax)
     assert ax.get_xlim()[1] < 2_000
     ax = axes()
+    plot_widths(ax, range(150, 351))
+    assert texts(ax) == "median 250, longest 350"
+    assert [bar.get_height() for bar in ax.patches] == pytest.approx([4] * 50, abs=1)
+    ax = axes()
     plot_widths(ax, [])
     assert "no regions were given" in texts(ax)
 

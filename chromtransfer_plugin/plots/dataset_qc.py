@@ -111,8 +111,12 @@ def plot_balance(ax: Axes, sets: Mapping[str, pd.DataFrame]) -> None:
     ax.set_xlabel("Share of the windows", fontsize=FONT, x=0.28)
 
 
-def _thousands(value: float, _: object = None) -> str:
-    return f"{value:,.0f}"
+def _counts(ax: Axes) -> None:
+    """Count in whole numbers upwards."""
+    from matplotlib.ticker import MaxNLocator
+
+    ax.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    ax.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
 
 
 def plot_widths(ax: Axes, widths: ArrayLike) -> None:
@@ -130,6 +134,8 @@ def plot_widths(ax: Axes, widths: ArrayLike) -> None:
         return
     # A few wide regions would squeeze the rest into one bar.
     last = max(np.percentile(values, 99.5), values.min() + 1)
+    if values.max() <= 2 * last:
+        last = values.max()
     ax.hist(np.minimum(values, last), bins=50, color="0.45")
     beyond = int((values > last).sum())
     note = f"median {np.median(values):,.0f}, longest {values.max():,.0f}"
@@ -137,7 +143,7 @@ def plot_widths(ax: Axes, widths: ArrayLike) -> None:
         ax, note + (f"\n{beyond:,} beyond the axis are in the last bar" if beyond else ""), 0.98, 0.9, "right"
     )
     ax.set_ylim(0, 1.3 * ax.get_ylim()[1])  # room for the note
-    ax.yaxis.set_major_formatter(_thousands)
+    _counts(ax)
     ax.set_ylabel("Regions", fontsize=FONT)
 
 
@@ -171,7 +177,8 @@ def plot_chromosomes(ax: Axes, sets: Mapping[str, pd.DataFrame]) -> None:
     ax.set_xticks(
         at, [name.removeprefix("chr") for name in counts.index], rotation=90 if len(counts) > 12 else 0
     )
-    ax.yaxis.set_major_formatter(_thousands)
+    _counts(ax)
+    ax.set_ylim(0, 1.05 * counts.sum(axis=1).max())
     ax.set_ylabel("Windows", fontsize=FONT)
     if test.any():
         ax.legend(fontsize=FONT - 1, frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 0.98))
