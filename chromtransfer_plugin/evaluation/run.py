@@ -138,8 +138,8 @@ def _leaks(
         )
         if settings.strict_leaks:
             raise ChromTransferError(
-                f"{message}. {settings.out / line / 'leaks.tsv'} lists them: remove them from one of the files, or leave out "
-                "--strict-leaks. The baselines trained here never see them."
+                f"{message}. {settings.out / line / 'leaks.tsv'} lists them: remove them from one of the files, or "
+                "leave out --strict-leaks. The baselines trained here never see them."
             )
         report(f"{message}: baselines do not train on these; models that you give may have")
     return found
