@@ -95,6 +95,8 @@ def test_a_model_without_a_fault_is_usable() -> None:
         "its probabilities can be read as they are (calibration error ECE 0.020)."
     )
     assert found.advice.startswith("Use it: rank windows by it")
+    assert [reason.rule for reason in found.reasons] == ["ranking", "floor", "calibration", "precision"]
+    assert "can be read as they are" in verdict(ece(0.05)).sentence
     assert "average precision is 0.700 [0.680, 0.720], where guessing gives 0.300" in [
         r.text for r in found.reasons
     ]

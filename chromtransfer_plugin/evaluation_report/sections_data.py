@@ -93,7 +93,9 @@ def _balance(name: str, record: EvaluationRecord) -> str:
     )
     return (
         f"<h3>Test windows: {escape(name)}</h3>\n"
-        + table("Class balance", ["Line", "Windows", "Open", "Closed", "Share open", "Loci"], rows)
+        + table(
+            "Class balance", ["Line", "Windows", "Open", "Closed", "Share open", "Loci"], rows, stack=False
+        )
         + (details("What was read and dropped", f"<ul>{read}</ul>\n") if read else "")
     )
 
@@ -110,7 +112,7 @@ def _dataset(dataset: Dataset) -> str:
     return (
         f"<h3>Data set: {escape(name)}</h3>\n"
         + (f'<div class="funnels">{funnel}</div>\n' if funnel else note("The manifest holds no step."))
-        + (table("Windows by split", ["Table", *kinds], splits) if splits else "")
+        + (table("Windows by split", ["Table", *kinds], splits, stack=False) if splits else "")
         + (_picture(picture, name) if picture else "")
     )
 
