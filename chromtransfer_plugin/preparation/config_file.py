@@ -52,7 +52,9 @@ def read_config(path: str | Path) -> DatasetConfig:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        hint = " Put values with ${...} in quotation marks." if mark and "${" in _line(text, mark.line) else ""
+        hint = (
+            " Put values with ${...} in quotation marks." if mark and "${" in _line(text, mark.line) else ""
+        )
         raise ChromTransferError(
             f"{path}{where}: is no YAML ({getattr(error, 'problem', error)}).{hint}"
         ) from None

@@ -82,7 +82,7 @@ def lacking_error(path: Path, what: str, lacking: list[str], counts: Mapping[str
     more = f"; {len(lacking)} contigs are like this" if len(lacking) > 1 else ""
     return ChromTransferError(
         f"{path}: {what}, on which {counts[lacking[0]]:,} regions lie{more}. Take the file of the same assembly, limit "
-        "`chromosomes`, or set `calls: {missing_contigs: closed}` (or `drop`)."
+        "`chromosomes`, or set `calls: {missing_contigs: closed}` if nothing is open there (`drop` leaves them out)."
     )
 
 
