@@ -80,15 +80,13 @@ def evaluate(
     network: tuple[str, ...],
     **options: Any,
 ) -> None:
-    r"""Is my model good? Many models on the same labelled windows, with intervals, paired tests and calibration.
+    """Is my model good? Many models on the same labelled windows, with intervals, paired tests and calibration.
 
     Models are compared with each other, with baselines that are trained here, and with scores from anywhere (--against).
     Trained baselines and scores are kept in the folder: a killed run goes on where it stopped.
 
-    \b
-    All six lines of the paper at once:
-      chromtransfer evaluate --genome hg38.fa --test 'test/{line}.csv' --train 'train/{line}.csv' \
-        --line A549 --line GM12878 --model zoo='{line}' --baseline kmer --out evaluation
+    Several lines are one command: --line A549 --line K562 --test 'test/{line}.csv' --train 'train/{line}.csv'
+    --model zoo='{line}' --baseline kmer.
     """
     from chromtransfer_plugin.evaluation.run import evaluate as run_evaluation
     from chromtransfer_plugin.evaluation.settings import named
