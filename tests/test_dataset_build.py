@@ -33,7 +33,6 @@ from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.preparation.calls import call_regions
 from chromtransfer_plugin.preparation.config import DatasetConfig
 from chromtransfer_plugin.preparation.ledger import Ledger
-from chromtransfer_plugin.preparation.matching import composition
 from chromtransfer_plugin.preparation.run import build_dataset
 from chromtransfer_plugin.regions import read_regions
 from chromtransfer_plugin.tiles import away_from, genome_tiles
@@ -342,33 +341,6 @@ def test_without_a_genome_names_and_lengths_are_enough(inputs, world):
     assert table(inputs / "out").equals(table(world[0] / "out"))
     assert "no base was looked at" in manifest.remarks[0]
     assert funnel(manifest, "pre-training")["tiles"] == sum(size // 600 for size in SIZES.values())
-
-
-@pytest.mark.parametrize("how", ["gc", "dinucleotide"])
-def test_matched_negatives_are_composed_like_the_positives(inputs, how):
-    """The windows of one line are made rich in G and C; unmatched negatives are not."""
-    build(inputs, "plain", pretraining=None)
-    genome = Genome(inputs / "genome.fa")
-    sequences = {name: list(genome.sequence(name, 0, size)) for name, size in SIZES.items()}
-    everything = table(inputs / "plain")
-    rng = np.random.default_rng(0)
-    for row in everything.itertuples():
-        share = 0.6 if row.status == "A" or rng.random() < 0.4 else 0.4
-        letters = rng.choice(list("GCAT"), 600, p=[share / 2, share / 2, (1 - share) / 2, (1 - share) / 2])
-        sequences[row.chrom][row.start : row.end] = letters
-    (inputs / "genome.fa").write_text("".join(f">{name}\n{''.join(s)}\n" for name, s in sequences.items()))
-    genome = Genome(inputs / "genome.fa")
-    gc = {}
-    for match in ("none", how):
-        manifest = build(inputs, match, pretraining=None, negatives={"ratio": 1.5, "match": match})
-        found = table(inputs / match, "A")
-        content = composition(genome.extract(found["chrom"], found["start"], 600))[:, 0]
-        positive = (found["label"] == "A").to_numpy()
-        gc[match] = content[positive].mean() - content[~positive].mean()
-        assert bool(manifest.matching) == (match != "none")
-    assert gc["none"] > 0.05
-    assert abs(gc[how]) < 0.02
-    assert manifest.matching["A: background"]["how"] == how
 
 
 def test_an_earlier_data_set_is_replaced_as_a_whole_and_nothing_else_is(inputs):
