@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from chromtransfer_plugin.efficiency.record import Draw, EfficiencyRecord, Row
+from chromtransfer_plugin.efficiency.record import FRACTIONS, Draw, EfficiencyRecord, Row
 from chromtransfer_plugin.evaluation.calibration import calibrations, conformal_sets
 from chromtransfer_plugin.evaluation.comparisons import compare_models, with_q_values
 from chromtransfer_plugin.evaluation.draws import Draws, make_draws
@@ -211,7 +211,7 @@ def make_efficiency(folder: Path) -> Path:
     folder.mkdir(parents=True)
     rng = np.random.default_rng(1)
     draws, rows = [], []
-    for fraction in (0.01, 0.05, 0.25, 0.75):
+    for fraction in (*FRACTIONS, 1.0):
         n = round(74673 * fraction)
         found = []
         for draw in range(10):

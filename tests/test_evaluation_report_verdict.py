@@ -207,6 +207,14 @@ def test_the_worst_decides_and_what_cannot_be_told_comes_before_all() -> None:
     assert verdict(auroc(0.4, 0.35, 0.45)).level == "broken"
 
 
+def test_a_weak_model_that_ranks_well_says_so() -> None:
+    found = verdict(comparisons=[against("k-mers", -0.05, 0.15)])
+    assert found.sentence == (
+        "Weak, because AUROC is 0.850 [0.830, 0.870], but it is not shown to beat the k-mer floor "
+        "(AUROC +0.100 [−0.050, +0.150])."
+    )
+
+
 def test_a_wide_interval_that_is_bad_throughout_is_told() -> None:
     assert verdict(auroc(0.53, 0.43, 0.64)).level == "broken"
 

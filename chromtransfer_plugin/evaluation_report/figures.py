@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Palette = Mapping[str, Style]
 
+_TICKS_APART = 2.4  # how often a labelled share is the next labelled one, so that their labels do not touch
 _METHODS = {"none": "as it is", "temperature": "temperature", "isotonic": "isotonic"}
 
 
@@ -172,6 +173,13 @@ def _efficiency(
             f"{_short(other)} {value:.2f}", (1, value), (0, 2), xycoords=("axes fraction", "data"),
             textcoords="offset points", ha="right", va="bottom", fontsize=FONT - 1,
         )  # fmt: skip
+    shown: list[float] = []
+    for row in reversed(record.rows):  # the largest share is always labelled
+        if not shown or shown[-1] / row.fraction > _TICKS_APART:
+            shown.append(row.fraction)
+    numbers = {row.fraction: f"{100 * row.fraction:g} %\n{row.n:,}" for row in record.rows}
+    ax.set_xticks(list(numbers), [numbers[at] if at in shown else "" for at in numbers])
+    ax.minorticks_off()
     ax.set_xlabel(f"Share of {record.n_train:,} windows", fontsize=FONT)
     ax.set_ylabel(title, fontsize=FONT)
 

@@ -203,7 +203,7 @@ def floor(case: Case) -> Iterator[Finding]:
         elif difference.low <= 0:
             yield Finding(
                 "floor", "weak", f"it is not shown to beat {text}",
-                "The network adds nothing that k-mer counts do not have: train on more windows, start from a "
+                "It is not shown to know more than k-mer counts: test on more windows; train on more, start from a "
                 "pre-trained model, or use the k-mer model.",
             )  # fmt: skip
         else:

@@ -78,7 +78,9 @@ def _because(level: Level, found: Sequence[Finding]) -> str:
         return "; ".join(ranks + [finding.text for finding in found if finding.rule == "calibration"])
     if level == "usable for ranking":
         return f"{'; '.join(ranks)}; but {'; '.join(deciding)}"
-    return "; ".join(finding.text for finding in found if finding.level == level)
+    deciding = [finding.text for finding in found if finding.level == level]
+    good = [finding.text for finding in found if finding.rule == "ranking" and finding.level == "usable"]
+    return f"{good[0]}, but {'; '.join(deciding)}" if level == "weak" and good else "; ".join(deciding)
 
 
 def of_interest(line: LineResult) -> list[ModelResult]:
