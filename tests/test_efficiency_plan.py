@@ -179,7 +179,12 @@ def make_row(fraction: float, auroc: float | None, low: float | None = 0.7) -> R
         ),
         # A small share that is good by chance, with worse ones above it, is not enough.
         ({0.05: 0.85, 0.5: 0.80, 0.75: 0.84, 1.0: 0.85}, 0.7, "75 % of the data (1,700 windows)"),
-        ({0.5: 0.80, 1.0: 0.85}, 0.7, "No smaller share comes within 0.02"),
+        (
+            {0.05: 0.84, 0.5: 0.80, 1.0: 0.85},
+            0.7,
+            "not levelled off: 50 % of the data give a mean AUROC of 0.80, all 2,267 windows 0.85 (band 0.70 to 0.95)",
+        ),
+        ({1.0: 0.85}, 0.7, "no smaller share was tried"),
         ({0.5: 0.80, 1.0: 0.85}, 0.45, "not clearly better than chance: AUROC 0.85, band 0.45 to 0.95"),
         ({0.5: 0.80}, 0.7, "are not among the shares"),
     ],

@@ -124,9 +124,11 @@ def finding(rows: Sequence[Row]) -> str:
         enough = row
     band = f" (band {low:.2f} to {high:.2f})" if low is not None else ""
     if enough is full:
+        if len(rows) == 1:
+            return f"All {full.n:,} windows give an AUROC of {best:.2f}{band}; no smaller share was tried."
         return (
-            f"No smaller share comes within {WITHIN:g} of the AUROC of all {full.n:,} windows, {best:.2f}{band}: more data "
-            "would probably help."
+            f"The curve has not levelled off: {100 * rows[-2].fraction:g} % of the data give a mean AUROC of "
+            f"{rows[-2].mean['auroc']:.2f}, all {full.n:,} windows {best:.2f}{band}. More data may help."
         )
     reached = enough.mean["auroc"] or math.nan
     return (
