@@ -49,8 +49,8 @@ def plot_precision_recall(
             share = float(labels.mean())
             ax.axhline(share, color="0.6", linewidth=1)
             ax.text(
-                0.01, share + (0.015 if share < 0.9 else -0.015), f"guessing: {share:.3f}",
-                va="bottom" if share < 0.9 else "top", fontsize=FONT - 1, color="0.35",
+                0.99, share + (0.015 if share < 0.1 else -0.02), f"guessing: {share:.3f}",
+                ha="right", va="bottom" if share < 0.1 else "top", fontsize=FONT - 1, color="0.35",
             )  # fmt: skip
         precision, recall, _ = precision_recall_curve(labels, scores)
         color, style = styles[i % len(styles)]

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 # Observed share and mean prediction of each equal-width bin, None where it is empty, and the number of windows.
 Bins = tuple[Sequence[float | None], Sequence[float | None], Sequence[int]]
-_COUNTS = 0.22  # height of the panel's part for the numbers of windows
+FEWEST = 10  # windows in a bin, below which its share is mostly chance and is not drawn
+_COUNTS = 0.24  # height of the panel's part for the numbers of windows
 
 
 def plot_reliability(
@@ -24,7 +25,8 @@ def plot_reliability(
     ----------
     ax : matplotlib Axes
     curves : mapping of str to (mean predicted, observed, n)
-        The first is of the model as it is: a thick line, whose windows are counted below. Others are thin and dashed.
+        Of each bin. The first is of the model as it is: a thick line, whose windows are counted below. Others are thin
+        and dashed. Bins of fewer than 10 windows are not drawn.
     title : str
     color : str
         Of the first curve.
@@ -32,7 +34,11 @@ def plot_reliability(
     others = (("0.25", "--"), ("0.25", ":"))
     ax.plot([0, 1], [0, 1], color="0.6", linewidth=1)
     for i, (name, (predicted, observed, n)) in enumerate(curves.items()):
-        points = [(x, y) for x, y in zip(predicted, observed, strict=True) if x is not None and y is not None]
+        points = [
+            (x, y)
+            for x, y, count in zip(predicted, observed, n, strict=True)
+            if x is not None and y is not None and count >= FEWEST
+        ]
         x, y = [point[0] for point in points], [point[1] for point in points]
         if i == 0:
             ax.plot(x, y, color=color, linewidth=2, marker="o", markersize=5, label=name, zorder=3)
@@ -45,7 +51,10 @@ def plot_reliability(
     ax.set_xlabel("Predicted probability", fontsize=FONT)
     ax.set_ylabel("Share of windows that are open", fontsize=FONT)
     ax.set_title(title, fontsize=FONT + 1)
-    ax.legend(loc="upper left", fontsize=FONT - 1, handlelength=2.2, frameon=False)
+    # Above the panel: inside there is no corner that no curve can reach.
+    ax.legend(
+        loc="lower left", bbox_to_anchor=(0, 1), fontsize=FONT - 1, handlelength=2.2, frameon=False, borderpad=0,
+    )  # fmt: skip
     tidy(ax)
 
 
@@ -54,15 +63,18 @@ def _counts(ax: Axes, n: Sequence[int]) -> None:
     most = max(n, default=0)
     if most == 0:
         return
-    width, room = 1 / len(n), _COUNTS - 0.09
+    width = 1 / len(n)
     ax.axhline(-_COUNTS, color="0.6", linewidth=0.8)
     ax.bar(
-        [(i + 0.5) * width for i in range(len(n))], [count / most * room for count in n], bottom=-_COUNTS,
-        width=0.9 * width, color="0.75",
+        [(i + 0.5) * width for i in range(len(n))], [count / most * (_COUNTS - 0.11) for count in n],
+        bottom=-_COUNTS, width=0.9 * width, color="0.75",
     )  # fmt: skip
-    highest = list(n).index(most)
-    right = highest >= len(n) - 2
     ax.text(
-        (highest + 1) * width + 0.01 if not right else highest * width - 0.01, -_COUNTS + room,
-        f"{most:,} windows", fontsize=FONT - 2, color="0.35", ha="right" if right else "left", va="center",
-    )  # fmt: skip
+        1,
+        -0.065,
+        f"windows in bins, at most {most:,}",
+        fontsize=FONT - 2,
+        color="0.35",
+        ha="right",
+        va="center",
+    )
