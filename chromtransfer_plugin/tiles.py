@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from chromtransfer_plugin.constants import WINDOW
 from chromtransfer_plugin.genome import Genome
@@ -74,22 +73,17 @@ def away_from(table: pd.DataFrame, others: Sequence[pd.DataFrame], gap: int = 0)
     numpy.ndarray of bool
         One value per row of ``table``.
     """
-    number, names = pd.factorize(table["chrom"].astype("str"))
-    starts: list[NDArray[np.int64]] = []
-    ends: list[NDArray[np.int64]] = []
-    for other in others:
-        place = pd.Index(names).get_indexer(other["chrom"].astype("str"))
-        for column, found in (("start", starts), ("end", ends)):
-            found.append(np.stack([place, other[column].to_numpy(np.int64)], axis=1)[place >= 0])
-    if not len(table) or not any(len(found) for found in starts):
-        return np.ones(len(table), dtype=bool)
-    first, last = np.concatenate(starts), np.concatenate(ends)
-    # Chromosomes laid end to end, further apart than any gap: then two sorted lists tell how many regions
-    # begin before a window's end, and how many of them have ended before it begins.
-    span = int(max(last[:, 1].max(), table["end"].max())) + 2 * gap + 1
-    begun = np.sort(first[:, 0] * span + first[:, 1])
-    over = np.sort(last[:, 0] * span + last[:, 1])
-    base = number.astype(np.int64) * span
-    n_begun = np.searchsorted(begun, base + table["end"].to_numpy(np.int64) + gap, side="left")
-    n_over = np.searchsorted(over, base + table["start"].to_numpy(np.int64) - gap, side="right")
-    return n_begun == n_over
+    import pyranges
+
+    keep = np.ones(len(table), dtype=bool)
+    parts = [other[["chrom", "start", "end"]] for other in others if len(other)]
+    if not parts or table.empty:
+        return keep
+    names = {"chrom": "Chromosome", "start": "Start", "end": "End"}
+    regions = pd.concat(parts, ignore_index=True).rename(columns=names)
+    widened = regions.assign(Start=(regions["Start"] - gap).clip(lower=0), End=regions["End"] + gap)
+    windows = table[["chrom", "start", "end"]].rename(columns=names).assign(row=np.arange(len(table)))
+    near = pyranges.PyRanges(windows, int64=True).overlap(pyranges.PyRanges(widened, int64=True).merge())
+    if len(near):
+        keep[near.df["row"].to_numpy()] = False
+    return keep
