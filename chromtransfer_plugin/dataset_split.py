@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from chromtransfer_plugin.constants import SEED, TEST_CHROMOSOMES, WINDOW
 from chromtransfer_plugin.dataset import Files, paths
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.files import atomic_folder, atomic_path, check_result_folder
+from chromtransfer_plugin.files import (
+    atomic_folder,
+    atomic_path,
+    check_result_folder,
+    files_of,
+    remove_leftovers,
+)
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.homology import SHARE, WORD, homology_clusters
 from chromtransfer_plugin.leaks import RECORD, TABLE, LeakReport, find_leaks, write_leaks
@@ -22,7 +28,6 @@ from chromtransfer_plugin.splits import By, by_chromosome, k_folds, validation_m
 
 SPLIT_TABLE = "split.tsv"
 _PLACE = ["chrom", "start", "end"]
-_OURS = {SPLIT_TABLE, RECORD, TABLE, "train", "test", "folds"}
 
 
 class SplitResult(NamedTuple):
@@ -88,7 +93,7 @@ def split_regions(
         If a file is bad, a part would be empty, or sequences are needed and there is no genome.
     """
     folder = Path(out)
-    check_result_folder(folder, SPLIT_TABLE, lambda entry: entry.name in _OURS)
+    _check_output(folder)
     if by == "homology" and genome is None:
         raise ChromTransferError("dataset split: --by homology compares sequences: name the FASTA, --genome.")
     opened = None if genome is None else Genome(genome)
@@ -110,6 +115,7 @@ def split_regions(
     counts = [f"{name} {int((split == name).sum())}" for name in ("train", "test", "dropped")]
     sizes = ", ".join(map(str, np.bincount(fold[train], minlength=folds)))
     lines += [f"windows: {', '.join(counts)}; folds by {by}: {sizes}", report.verdict()]
+    remove_leftovers(folder)
     with atomic_folder(folder) as new:
         _write(new, rows, folds)
         write_leaks(report, leaks, new)
@@ -153,9 +159,26 @@ def leak_files(
     ]
     codes = [_codes(side, opened, width) for side in sides]
     report, table = find_leaks(sides[0], sides[1], codes[0], codes[1], k=k, share=share)
+    remove_leftovers(folder)
     with atomic_folder(folder) as new:
         write_leaks(report, table, new)
     return report, _examples(table)
+
+
+def _check_output(folder: Path) -> None:
+    """Raise if a split may not be written there; an earlier one holds parts of the files that its table names."""
+
+    def is_ours(entry: Path) -> bool:
+        if entry.name in (SPLIT_TABLE, RECORD, TABLE):
+            return entry.is_file()
+        try:
+            names = set(pd.read_csv(folder / SPLIT_TABLE, sep="\t", usecols=["file"], dtype=str)["file"])
+        except (OSError, ValueError):
+            return False
+        parts = entry.name in ("train", "test", "folds")
+        return parts and all(path.name in {f"{name}.csv" for name in names} for path in files_of(entry))
+
+    check_result_folder(folder, SPLIT_TABLE, is_ours)
 
 
 def _examples(table: pd.DataFrame) -> str:

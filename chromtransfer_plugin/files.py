@@ -250,6 +250,11 @@ def check_result_folder(folder: Path, record: str, is_ours: Callable[[Path], boo
     require_parent(folder)
 
 
+def files_of(entry: Path) -> list[Path]:
+    """List a file itself, or every file in a folder and its folders."""
+    return [path for path in entry.rglob("*") if not path.is_dir()] if entry.is_dir() else [entry]
+
+
 def make_folder(folder: Path) -> None:
     """Create a folder and its parents, or say plainly why that is impossible."""
     try:

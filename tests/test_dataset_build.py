@@ -353,6 +353,10 @@ def test_an_earlier_data_set_is_replaced_as_a_whole_and_nothing_else_is(inputs):
     with pytest.raises(ChromTransferError, match=r"holds notes.txt beside an earlier result"):
         build(inputs)
     assert (inputs / "out" / "notes.txt").read_text() == "mine"
+    (inputs / "out" / "notes.txt").rename(inputs / "out" / "A" / "notes.txt")
+    with pytest.raises(ChromTransferError, match=r"holds A beside an earlier result"):
+        build(inputs)
+    assert (inputs / "out" / "A" / "notes.txt").read_text() == "mine"
 
 
 def test_command_prints_the_funnel_and_nothing_when_quiet(inputs):

@@ -90,6 +90,37 @@ def lines_with(**changes):
             "contigs: a\nlines: {A: {peaks: a}}\nsplit: {by: homology}",
             "`split.by: homology` needs the sequence",
         ),
+        ("lines: [A]", r"line 1: lines: expected keys below it \(names of lines\)"),
+        (
+            "lines: {A: a.bed}",
+            r"line 1: lines.A: expected keys below it \(signal, peaks, ratio\), not 'a.bed'",
+        ),
+        ("genome: a\nlines: {A: {peaks: a}}\nsplit:", r"line 3: split: expected keys .*, not nothing"),
+        (
+            "genome: a\nlines: {A: {peaks: a}}\nsplit: {test: 2}",
+            "line 3: split.test.0: expected text: put 2 in quotation marks",
+        ),
+        (
+            "genome: a\nchromosomes: [1]\nlines: {A: {peaks: a}}",
+            "line 2: chromosomes.0: expected text: put 1 in",
+        ),
+        (
+            "genome: a\nlines:\n  yes: {peaks: a}",
+            "line 3: the key 'yes' is no text for YAML: put it in quotation",
+        ),
+        ("genome: a\nlines:\n  1.50: {peaks: a}", "line 3: the key '1.50' is no text"),
+        ("genome: !!python/name:os.system", "line 1: is no YAML .could not determine a constructor"),
+        ("genome: a\nlines: {? [a] : {peaks: a}}", "line 2: is no YAML .found unhashable key"),
+        ("lines: &a {A: *a}", r"holds an alias \(\*name\) of what the alias is part of"),
+        (
+            "genome: a\nlines: {A: {peaks: a, ratio: 1.0e+300}}",
+            "lines.A.ratio: .*less than or equal to 1000000",
+        ),
+        (
+            f"genome: a\nlines: {{A: {{peaks: a}}}}\nseed: {2**63}",
+            "line 3: seed: .*less than 9223372036854775808",
+        ),
+        (f"genome: a\nlines: {{{'x' * 101}: {{peaks: a}}}}", "cannot be called so: up to 100 letters"),
         (
             "genome: ${NOT_SET}/a\nlines: {A: {peaks: a}}",
             "line 1: the environment variable NOT_SET is not set",
@@ -114,6 +145,41 @@ def test_a_missing_file_is_named_before_any_work(inputs):
     assert message.startswith(
         f"{inputs}/nowhere.bw: no such file (named as 'nowhere.bw', relative to {inputs})"
     )
+
+
+def test_a_line_may_not_be_called_like_what_is_written_or_a_kind_of_region(inputs):
+    build(inputs)
+    written = [path.name for path in (inputs / "out").iterdir() if path.name not in config_of()["lines"]]
+    kinds = set(table(inputs / "out")["status"]) - set(config_of()["lines"])
+    assert len(written) == 5
+    assert kinds == {"background", "shared"}
+    shutil.rmtree(inputs / "out")
+    for name in [*written, *kinds]:
+        assert f"the line '{name}' cannot be called so" in refusal(inputs, lines={name: {"peaks": "A.bed"}})
+
+
+def test_a_folder_is_no_file(inputs):
+    (inputs / "D.bw").mkdir()
+    message = refusal(inputs, lines=lines_with(A={"signal": ["A.1.bw", "D.bw"]}))
+    assert message.startswith(f"{inputs}/D.bw: is a folder, expected a file")
+
+
+@pytest.mark.parametrize("key", ["blacklist", "gaps"])
+def test_a_blacklist_or_gaps_of_another_naming(inputs, key):
+    write_lines(inputs, "other.bed", "1\t0\t1000", "2\t0\t50")
+    message = refusal(inputs, pretraining={key: "other.bed"})
+    assert message.startswith(
+        f"{inputs}/other.bed: none of its contigs is in the genome {inputs}/genome.fa. "
+    )
+    assert "The file says `1`, the genome says `chr1`" in message
+
+
+def test_rows_of_a_blacklist_that_cannot_be_used_are_listed(inputs):
+    write_lines(inputs, "blacklist.bed", "chr1\t0\t1000", "chr1\tx\t50")
+    build(inputs)
+    assert (inputs / "out" / "dropped.tsv").read_text().splitlines()[1:] == [
+        "blacklist.bed\t2\tstart or end is not a whole number\tchr1 x 50"
+    ]
 
 
 def rename_contigs(inputs, regions, change):
@@ -226,6 +292,7 @@ def test_every_region_open(inputs):
     message = refusal(inputs, regions=None, lines=peak_lines())
     assert message.startswith("A: the ratio 3 cannot be reached:")
     assert "and 0 are there" in message
+    assert message.endswith("or take positives of other lines alone: `from_other_lines: 1`.")
     message = refusal(inputs, regions=None, lines=peak_lines(), negatives={"ratio": 1, "from_other_lines": 1})
     assert message.startswith("pretraining: every one of ")
     assert "is open in some line" in message
@@ -241,7 +308,8 @@ def test_too_few_tiles(inputs):
         counts["negatives (closed), drawn from the tiles"]
         <= counts["tiles at least 300 bp from every region"]
     )
-    assert "The largest possible `ratio` is 0;" in refusal(inputs, pretraining={"distance": 50_000})
+    message = refusal(inputs, pretraining={"distance": 50_000})
+    assert message.startswith("pretraining: no tile is left that is 50,000 bp from every region")
 
 
 @pytest.mark.parametrize(
@@ -274,7 +342,8 @@ def test_regions_that_cannot_be_used(inputs):
         "rdhs.bed\t144\tcontig is not in the genome\tchr9 1 900 other",
         "rdhs.bed\t145\twindow holds nothing but N\tchr4 30200 30400 unknown bases",
     ]
-    assert "none is left on the chosen chromosomes" in refusal_with_only(inputs, "chr1\t5\t60")
+    message = refusal_with_only(inputs, "chr1\t5\t60")
+    assert "none is left on the chosen chromosomes that can be used; 1 rows: window reaches off" in message
 
 
 def refusal_with_only(inputs, row):

@@ -183,14 +183,15 @@ def test_clusters_take_the_summit_of_the_strongest_peak(tmp_path):
 def test_autosomes_and_listed_chromosomes(tmp_path):
     names = ["chr1", "chr10", "chrX", "chrY", "chrM", "chrUn_1", "chr1_alt"]
     genome = Contigs(write_lines(tmp_path, "s", *(f"{name} 1000 5 6" for name in names)))
-    assert list(chosen_contigs(genome, "autosomes")) == ["chr1", "chr10"]
+    assert list(chosen_contigs(genome, ["autosomes"])) == ["chr1", "chr10"]
+    assert list(chosen_contigs(genome, ["chrX", "autosomes"])) == ["chr1", "chr10", "chrX"]
     assert list(chosen_contigs(genome, ["chrX", "chr1"])) == ["chr1", "chrX"]
     assert list(chosen_contigs(genome, None)) == names
     with pytest.raises(ChromTransferError, match=r"has no contig '10'.*prefix with chr"):
         chosen_contigs(genome, ["10"])
     plants = Contigs(write_lines(tmp_path, "p", "2L 100"))
     with pytest.raises(ChromTransferError, match="`autosomes` means nothing here"):
-        chosen_contigs(plants, "autosomes")
+        chosen_contigs(plants, ["autosomes"])
 
 
 @pytest.mark.parametrize(

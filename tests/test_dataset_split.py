@@ -177,6 +177,13 @@ def test_split_command_and_refusals(files, tmp_path):
         assert done.exit_code == 1
         assert message in done.output
         assert (tmp_path / "split" / "split.tsv").exists()  # the earlier result
+    done = run(main, ["dataset", "split", *common])
+    assert done.exit_code == 0
+    assert (tmp_path / "split" / "folds" / "2").exists()  # the earlier one had two folds, this has three
+    (tmp_path / "split" / "train" / "model.safetensors").write_text("mine")
+    done = run(main, ["dataset", "split", *common])
+    assert "holds train beside an earlier result" in done.output
+    assert (tmp_path / "split" / "train" / "model.safetensors").read_text() == "mine"
 
 
 def test_leaks_command_tells_duplicates_and_fails_on_demand(files, tmp_path):

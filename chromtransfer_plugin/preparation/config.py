@@ -12,15 +12,17 @@ from chromtransfer_plugin.preparation import defaults
 from chromtransfer_plugin.region_windows import Center
 
 AUTOSOMES = "autosomes"
-_LINE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
-_TAKEN = {"negative", "open", "closed", "pretraining"}  # labels and folders with a meaning of their own
+_LINE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+_MEANINGS = {"negative", "open", "closed", "shared", "background"}  # labels and kinds of region
+_ENTRIES = {"pretraining", "regions.parquet", "dropped.tsv", "qc.png", "manifest.json"}  # of the folder
 
 
 def _listed(value: object) -> object:
-    return [value] if isinstance(value, str) else value
+    return [value] if isinstance(value, str | int | float) else value
 
 
 Files = Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
+Ratio = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
 Match = Literal["none", "gc", "dinucleotide"]
 
 
@@ -43,7 +45,7 @@ class Line(_Section):
 
     signal: Files | None = None
     peaks: Files | None = None
-    ratio: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    ratio: Ratio | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> Line:
@@ -99,7 +101,7 @@ class Negatives(_Section):
         Number of ``Negative`` regions, the same in all lines.
     """
 
-    ratio: float = Field(default=defaults.RATIO, gt=0, allow_inf_nan=False)
+    ratio: Ratio = defaults.RATIO
     from_other_lines: float = Field(default=defaults.FROM_OTHER_LINES, ge=0, le=1)
     match: Match = "none"
     universal: int = Field(default=defaults.UNIVERSAL, ge=0)
@@ -125,7 +127,7 @@ class Pretraining(_Section):
     blacklist: Files | None = None
     gaps: Files | None = None
     distance: int = Field(default=defaults.DISTANCE, ge=0)
-    ratio: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    ratio: Ratio | None = None
     max_regions: int | None = Field(default=None, ge=1)
     match: Match = "none"
 
@@ -162,8 +164,8 @@ class DatasetConfig(_Section):
         bp of a window.
     center : {"auto", "midpoint", "summit"}
         See :func:`chromtransfer_plugin.regions.read_regions`.
-    chromosomes : list of str or "autosomes", optional
-        Use these alone.
+    chromosomes : list of str, optional
+        Use these alone; ``autosomes`` stands for chr1 (or 1) and so on.
     lines : dict of str to Line
     calls, negatives, split : Calls, Negatives, Split
     pretraining : Pretraining, optional
@@ -177,23 +179,24 @@ class DatasetConfig(_Section):
     regions: Files | None = None
     width: int = Field(default=WINDOW, ge=1)
     center: Center = "auto"
-    chromosomes: Annotated[list[str], Field(min_length=1)] | Literal["autosomes"] | None = None
+    chromosomes: Files | None = None
     lines: dict[str, Line] = Field(min_length=1)
     calls: Calls = Calls()
     negatives: Negatives = Negatives()
     pretraining: Pretraining | None = None
     split: Split = Split()
-    seed: int = Field(default=SEED, ge=0)
+    seed: int = Field(default=SEED, ge=0, lt=2**63)
 
     @field_validator("lines")
     @classmethod
     def _usable_names(cls, lines: dict[str, Line]) -> dict[str, Line]:
         seen: dict[str, str] = {}
         for name in lines:
-            if not _LINE_NAME.fullmatch(name) or name.casefold() in _TAKEN or name.endswith("_NEG"):
+            taken = name.casefold() in _MEANINGS | _ENTRIES or name.endswith("_NEG")
+            if taken or not _LINE_NAME.fullmatch(name):
                 raise ValueError(
-                    f"the line '{name}' cannot be called so: letters, digits and ._+- name a line, "
-                    "`Negative`, `open`, `closed`, `pretraining` and names in _NEG have a meaning of their own"
+                    f"the line '{name[:120]}' cannot be called so: up to 100 letters, digits and ._+- name a line; names in "
+                    f"_NEG and {', '.join(sorted(_MEANINGS | _ENTRIES))} have a meaning of their own"
                 )
             if name.casefold() in seen:
                 raise ValueError(

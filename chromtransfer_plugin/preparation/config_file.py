@@ -30,6 +30,8 @@ _SECTIONS: dict[str, type[BaseModel]] = {
 }
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
+_TEXT_TAGS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
+
 Place = tuple[str | int, ...]
 
 
@@ -47,6 +49,7 @@ def read_config(path: str | Path) -> DatasetConfig:
     try:
         text = Path(path).read_text(encoding="utf-8")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
+        written = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
         raise ChromTransferError(f"{path}: cannot be read ({getattr(error, 'strerror', error)}).") from error
     except yaml.YAMLError as error:
@@ -61,17 +64,20 @@ def read_config(path: str | Path) -> DatasetConfig:
     lines: dict[Place, int] = {}
     if not isinstance(root, yaml.MappingNode):
         raise ChromTransferError(f"{path}: expected keys such as `genome:`, `regions:` and `lines:`.")
-    for place, line, repeated in _places(root, ()):
-        if repeated:
-            raise ChromTransferError(f"{path}, line {line}: the key '{place[-1]}' is given twice.")
-        lines[place] = line
+    try:
+        for place, line, fault in _places(root, ()):
+            if fault:
+                raise ChromTransferError(f"{path}, line {line}: the key '{place[-1]}' {fault}.")
+            lines[place] = line
+    except RecursionError:
+        raise ChromTransferError(f"{path}: holds an alias (*name) of what the alias is part of.") from None
 
     def at(place: Place) -> str:
         while place and place not in lines:
             place = place[:-1]
         return f"{path}, line {lines[place]}" if place else str(path)
 
-    values = _expanded(yaml.safe_load(text), (), at)
+    values = _expanded(written, (), at)
     try:
         return DatasetConfig.model_validate(values)
     except ValidationError as error:
@@ -83,19 +89,28 @@ def _line(text: str, number: int) -> str:
     return lines[number] if number < len(lines) else ""
 
 
-def _places(node: yaml.Node, place: Place) -> Iterator[tuple[Place, int, bool]]:
-    """Place, line and whether it was there before, of everything in a YAML file."""
+def _places(node: yaml.Node, place: Place) -> Iterator[tuple[Place, int, str]]:
+    """Place, line and what is wrong with the key (mostly nothing), of everything in a YAML file."""
     if isinstance(node, yaml.MappingNode):
-        seen = set()
+        seen: set[str] = set()
         for key, value in node.value:
             inner = (*place, key.value)
-            yield inner, key.start_mark.line + 1, key.value in seen
+            yield inner, key.start_mark.line + 1, _key_fault(key, seen)
             seen.add(key.value)
             yield from _places(value, inner)
     elif isinstance(node, yaml.SequenceNode):
         for number, value in enumerate(node.value):
-            yield (*place, number), value.start_mark.line + 1, False
+            yield (*place, number), value.start_mark.line + 1, ""
             yield from _places(value, (*place, number))
+
+
+def _key_fault(key: yaml.ScalarNode, seen: set[str]) -> str:
+    if key.value in seen:
+        return "is given twice"
+    # Of another type, such as `yes` or `1.50`, it would come back spelt in another way.
+    if key.tag not in _TEXT_TAGS and str(yaml.safe_load(key.value)) != key.value:
+        return "is no text for YAML: put it in quotation marks"
+    return ""
 
 
 def _expanded(value: Any, place: Place, at: Callable[[Place], str]) -> Any:
@@ -114,7 +129,8 @@ def _expanded(value: Any, place: Place, at: Callable[[Place], str]) -> Any:
 def _plain(error: ValidationError, at: Callable[[Place], str]) -> str:
     faults = error.errors()
     first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
-    place: Place = tuple(first["loc"])
+    # Pydantic adds the name of a type, such as `list[str]`, to a place that may be of several.
+    place: Place = tuple(part for part in first["loc"] if "[" not in str(part))
     name = ".".join(map(str, place))
     if first["type"] == "extra_forbidden":
         known = _section(place[:-1]).model_fields
@@ -123,9 +139,15 @@ def _plain(error: ValidationError, at: Callable[[Place], str]) -> str:
         return f"{at(place)}: unknown key '{name}'.{hint} Known keys: {', '.join(known)}."
     if first["type"] == "missing":
         return f"{at(place)}: the key '{name}' is missing."
-    message = re.sub("^Value error, ", "", first["msg"])
-    message = message[:1].lower() + message[1:]
     given = "" if isinstance(first["input"], dict | list | BaseModel) else f", not {first['input']!r}"
+    if first["type"] in ("dict_type", "model_type"):
+        wanted = "names of lines" if place == ("lines",) else ", ".join(_section(place).model_fields)
+        message, given = "expected keys below it", f" ({wanted}){given.replace('None', 'nothing')}"
+    elif first["type"] == "string_type" and isinstance(first["input"], int | float):
+        message, given = "expected text", f": put {first['input']} in quotation marks"
+    else:
+        message = re.sub("^Value error, ", "", first["msg"])
+        message = message[:1].lower() + message[1:]
     return f"{at(place)}: {name + ': ' if name else ''}{message}{given}."
 
 

@@ -77,27 +77,27 @@ def chosen_contigs(genome: Genome, wanted: Iterable[str] | None) -> dict[str, in
     Parameters
     ----------
     genome : Genome
-    wanted : iterable of str, "autosomes" or None
-        None: all.
+    wanted : iterable of str or None
+        ``autosomes`` stands for ``chr1`` or ``1``, and so on; None: all.
 
     Raises
     ------
     ChromTransferError
-        If one is not there, or there are no autosomes (``chr1`` or ``1``, and so on).
+        If one is not there, or there are no autosomes.
     """
     if wanted is None:
         return dict(genome.contigs)
-    if wanted == AUTOSOMES:
-        found = {name: size for name, size in genome.contigs.items() if _AUTOSOME.fullmatch(name)}
+    names = set(wanted)
+    if AUTOSOMES in names:
+        found = {name for name in genome.contigs if _AUTOSOME.fullmatch(name)}
         if not found:
             raise ChromTransferError(
                 f"chromosomes: {genome.path} has no contig called chr1 or 1 and so on, "
                 "so `autosomes` means nothing here. List the chromosomes."
             )
-        return found
-    names = list(wanted)
-    genome.contig_index(names)
-    return {name: size for name, size in genome.contigs.items() if name in set(names)}
+        names = (names - {AUTOSOMES}) | found
+    genome.contig_index(sorted(names))
+    return {name: size for name, size in genome.contigs.items() if name in names}
 
 
 def contig_counts(table: pd.DataFrame) -> dict[str, int]:

@@ -65,7 +65,7 @@ class Ledger:
     def require_files(self, files: Iterable[str]) -> None:
         """Raise before any work if a file is not there."""
         for written in files:
-            if not self.path(written).is_file():
-                raise ChromTransferError(
-                    f"{self.path(written)}: no such file (named as {written!r}, relative to {self.base})."
-                )
+            path = self.path(written)
+            if not path.is_file():
+                what = "is a folder, expected a file" if path.is_dir() else "no such file"
+                raise ChromTransferError(f"{path}: {what} (named as {written!r}, relative to {self.base}).")

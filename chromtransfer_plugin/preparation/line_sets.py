@@ -135,10 +135,16 @@ def _wanted(
             [held / part for held, part in ((n_others, share), (n_background, 1 - share)) if part > 0]
         )
         largest = np.floor((at_most + n_universal) / n_positives * 1000) / 1000
+        fix = (
+            f"The largest possible ratio is {largest:g} with `from_other_lines: {share:g}`."
+            if largest > 0
+            else "Give `regions` that go beyond those open in the lines (such as ENCODE's rDHSs)"
+            + (", or take positives of other lines alone: `from_other_lines: 1`." if n_others else ".")
+        )
         raise ChromTransferError(
             f"{line}: the ratio {ratio:g} cannot be reached: its {n_positives:,} positives need {wanted[1]:,} regions that "
             f"are open in no line, and {n_background:,} are there; and {wanted[0]:,} positives of other lines, and "
-            f"{n_others:,} are there. The largest possible ratio is {largest:g} with `from_other_lines: {share:g}`."
+            f"{n_others:,} are there. {fix}"
         )
     return wanted
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from chromtransfer_plugin.checkpoint import sha256
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.files import check_result_folder
+from chromtransfer_plugin.files import check_result_folder, files_of
 from chromtransfer_plugin.preparation.ledger import Ledger
 from chromtransfer_plugin.preparation.manifest import MANIFEST, FunnelStep, read_manifest
 from chromtransfer_plugin.preparation.pretraining import OPEN
@@ -24,11 +24,10 @@ def check_output(folder: Path) -> None:
 
     def is_ours(entry: Path) -> bool:
         try:
-            written = read_manifest(folder).files
+            ours = {MANIFEST, *read_manifest(folder).files}
         except ChromTransferError:
             return False
-        ours = {Path(name).parts[0] for name in written} | {MANIFEST}
-        return entry.name in ours
+        return all(path.relative_to(folder).as_posix() in ours for path in files_of(entry))
 
     check_result_folder(folder, MANIFEST, is_ours)
 

@@ -79,10 +79,15 @@ def pretraining_set(
 
 def _number_of_tiles(wanted: Pretraining, n_positives: int, n_tiles: int) -> int:
     n = min(n_positives, n_tiles) if wanted.ratio is None else round(wanted.ratio * n_positives)
-    if not n_tiles or n > n_tiles:
+    if not n_tiles:
+        raise ChromTransferError(
+            f"pretraining: no tile is left that is {wanted.distance:,} bp from every region and off gaps and blacklist, so "
+            "there are no negatives. Lower `distance`, look into these files, or remove `pretraining`."
+        )
+    if n > n_tiles:
         largest = np.floor(n_tiles / n_positives * 1000) / 1000
         raise ChromTransferError(
-            f"pretraining: {n_positives:,} regions need {max(n, 1):,} tiles and {n_tiles:,} are far enough from any "
+            f"pretraining: {n_positives:,} regions need {n:,} tiles and {n_tiles:,} are far enough from any "
             f"region. The largest possible `ratio` is {largest:g}; or lower `distance`, or set `max_regions`."
         )
     return n
@@ -108,7 +113,7 @@ def _tiles(
     steps: Mapping[str, list[str] | None] = {"gaps": wanted.gaps, "blacklist": wanted.blacklist}
     for what, files in steps.items():
         if files:
-            tables = [read_regions(ledger.path(written), width=None).table for written in files]
+            tables = [_masked(written, genome, ledger) for written in files]
             for written in files:
                 ledger.read(what, written)
             tiles = tiles[away_from(tiles, tables)]
@@ -117,3 +122,17 @@ def _tiles(
     ledger.count(GROUP, f"tiles at least {wanted.distance} bp from every region", len(tiles))
     categories = regions["chrom"].cat.categories
     return tiles.assign(chrom=pd.Categorical(tiles["chrom"], categories=categories)).reset_index(drop=True)
+
+
+def _masked(written: str, genome: Genome, ledger: Ledger) -> pd.DataFrame:
+    """Read intervals that no tile may overlap; they may reach off the contigs."""
+    path = ledger.path(written)
+    regions = read_regions(path, width=None)
+    table = regions.table
+    ledger.drop(written, regions.report.dropped)
+    found = table["chrom"].unique()
+    if not any(name in genome.contigs for name in found):
+        raise ChromTransferError(
+            f"{path}: none of its contigs is in the genome {genome.path}. {genome.naming_hint(str(found[0]))}"
+        )
+    return table

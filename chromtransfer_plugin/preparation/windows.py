@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -158,8 +159,10 @@ def distinct_windows(table: pd.DataFrame, ledger: Ledger) -> pd.DataFrame:
         If there are none.
     """
     if table.empty:
+        reasons = Counter(reason for _, _, reason, _ in ledger.dropped)
+        why = "".join(f"; {count:,} rows: {reason}" for reason, count in reasons.most_common())
         raise ChromTransferError(
-            "regions: none is left on the chosen chromosomes that can be used. Are `chromosomes` and the "
+            f"regions: none is left on the chosen chromosomes that can be used{why}. Are `chromosomes`, `width` and the "
             "assembly those of the regions?"
         )
     order = np.lexsort((table["start"], table["chrom"].cat.codes))
