@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,8 @@ from chromtransfer_plugin.evaluation.record import (
     Measure,
     ModelResult,
 )
-from chromtransfer_plugin.evaluation_report.rules import chance_ece
+from chromtransfer_plugin.evaluation_report import rules
+from chromtransfer_plugin.evaluation_report.numbers import chance_ece
 from chromtransfer_plugin.evaluation_report.verdict import Verdict, headlines, judge, of_interest
 from chromtransfer_plugin.leaks import LeakReport
 from chromtransfer_plugin.learning_curves import Diagnosis
@@ -77,7 +80,7 @@ def verdict(mine: ModelResult | None = None, learning: Diagnosis | None = None, 
     fields: dict[str, Any] = {
         "line": "HEPG2", "n": 10000, "n_positive": 3000, "n_loci": 5000,
         "models": [mine, model("k-mers", "kmer"), model("paper", "external")],
-        "comparisons": [against("k-mers", 0.05, 0.15)],
+        "comparisons": [against("k-mers", 0.05, 0.15)], "leaks": leaks(),
     } | changes  # fmt: skip
     line = LineResult(**fields)
     record = EvaluationRecord(
@@ -95,7 +98,13 @@ def test_a_model_without_a_fault_is_usable() -> None:
         "its probabilities can be read as they are (calibration error ECE 0.020)."
     )
     assert found.advice.startswith("Use it: rank windows by it")
-    assert [reason.rule for reason in found.reasons] == ["ranking", "floor", "calibration", "precision"]
+    assert [reason.rule for reason in found.reasons] == [
+        "leaks",
+        "ranking",
+        "floor",
+        "calibration",
+        "precision",
+    ]
     assert "can be read as they are" in verdict(ece(0.05)).sentence
     assert "average precision is 0.700 [0.680, 0.720], where guessing gives 0.300" in [
         r.text for r in found.reasons
@@ -124,7 +133,7 @@ RULES: list[tuple[str, dict[str, Any], str, str, dict[str, Any]]] = [
      {"mine": auroc(0.85, 0.7, 0.95)}),
     ("wide: how many", {"mine": auroc(0.7, 0.5, 0.9)}, "cannot tell", "about 40,000 windows",
      {"mine": auroc(0.75, 0.71, 0.9)}),
-    ("no interval", {"mine": auroc(0.85, None, None)}, "cannot tell", "Evaluate again with resamples",
+    ("no interval", {"mine": auroc(0.85, None, None)}, "cannot tell", "with intervals (`--resamples 1000`)",
      {"mine": auroc(0.85, 0.8, 0.9)}),
     ("overlaps", {"leaks": leaks(n_overlapping=501)}, "cannot tell", "501 of 10,000 test windows (5.0%)",
      {"leaks": leaks(n_overlapping=500)}),
@@ -175,6 +184,7 @@ def test_rules(changes: dict[str, Any], level: str, said: str, beside: dict[str,
     ("changes", "said"),
     [
         ({"comparisons": []}, "not compared with the k-mer floor"),
+        ({"leaks": None}, "it was not looked whether test windows are known"),
         ({"leaks": leaks(n_overlapping=101)}, "flatter"),
         ({"comparisons": [against("paper", -0.2, -0.001, -0.1)]}, "below paper"),
         ({"comparisons": [against("paper", -0.1, 0.1)]}, "cannot be told from paper"),
@@ -192,7 +202,14 @@ def test_what_is_stated_only(changes: dict[str, Any], said: str) -> None:
 
 def test_leaks_say_nothing_on_a_pretrained_model_and_few_leaks_are_not_mentioned() -> None:
     assert verdict(model(kind="pretrained"), leaks=leaks(n_identical=9000)).level == "usable"
-    assert verdict(leaks=leaks(n_overlapping=100)).reasons == verdict().reasons
+    assert not any(reason.rule == "leaks" for reason in verdict(model(kind="pretrained"), leaks=None).reasons)
+    said = [
+        reason.text for reason in verdict(leaks=leaks(n_overlapping=100)).reasons if reason.rule == "leaks"
+    ]
+    assert len(said) == 1
+    assert said[0].endswith(
+        "100 of 10,000 test windows (1.0%) overlap, or share most of their sequence with, a training window"
+    )
 
 
 def test_better_scores_are_pointed_out() -> None:
@@ -217,6 +234,90 @@ def test_a_weak_model_that_ranks_well_says_so() -> None:
 
 def test_a_wide_interval_that_is_bad_throughout_is_told() -> None:
     assert verdict(auroc(0.53, 0.43, 0.64)).level == "broken"
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "said"),
+    [
+        (0.5, 0.5, 0.5, "which cannot be told from guessing (0.5)"),
+        (0.5, 0.45, 0.55, "which cannot be told from guessing (0.5)"),
+        (0.45, 0.4, 0.55, "cannot be told from guessing (0.5); if anything, it ranks upside down"),
+        (0.2, 0.15, 0.25, "it ranks upside down, closed windows above open ones"),
+    ],
+)
+def test_what_does_not_rank_is_broken_however_right_its_probabilities_are(
+    value: float, low: float, high: float, said: str
+) -> None:
+    found = verdict(auroc(value, low, high))
+    assert found.level == "broken"
+    assert said in found.sentence
+    texts = " ".join(reason.text for reason in found.reasons)
+    assert (
+        "off by 0.020 on average (ECE), but as it is not shown to tell open windows from closed ones" in texts
+    )
+    assert "can be read as they are" not in texts
+    assert "use it" not in found.advice.lower().replace("do not use it here", "")
+
+
+def test_without_intervals_a_model_that_guesses_is_not_called_better_than_guessing() -> None:
+    for value, said in (
+        (0.5, "cannot be told from guessing"),
+        (0.3, "upside down"),
+        (0.6, "better than guessing"),
+    ):
+        found = verdict(auroc(value, None, None))
+        assert found.level == "cannot tell"
+        assert f"without intervals, so AUROC {value:.3f} may be luck" in found.sentence
+        assert said in next(reason.text for reason in found.reasons if reason.rule == "ranking")
+
+
+def test_a_pretrained_model_that_does_not_rank_has_no_mistake_to_look_for() -> None:
+    measures = {"auroc": (0.17, 0.11, 0.24)}
+    found = verdict(model(kind="pretrained", measures=measures))
+    assert found.level == "broken"
+    assert found.advice.startswith(
+        "It knows what is open anywhere, not what is open in this line only: fine-tune it"
+    )
+
+
+def test_what_a_usable_verdict_rests_on_is_told() -> None:
+    assert "`--train`" in verdict(leaks=None).advice
+    assert "`--baseline kmer`" in verdict(comparisons=[]).advice
+    assert "--" not in verdict().advice
+
+
+def test_numbers_of_windows_are_not_more_precise_than_they_are() -> None:
+    assert "about 240 windows" in verdict(n=231, n_positive=20, n_loci=21, mine=auroc(0.7, 0.6, 0.803)).advice
+    assert "in 1 locus," in verdict(n_loci=1).sentence
+    assert "AUROC is not in the evaluation" in verdict(model(measures={"auroc": (None, None, None)})).sentence
+
+
+def test_calls_are_told_with_their_counts() -> None:
+    found = verdict(model(tp=100, fn=2900, fp=10, tn=6990))
+    assert (
+        "calls nearly every window closed (100 of 3,000 open and 10 of 7,000 closed ones are called open)"
+        in found.sentence
+    )
+
+
+def test_the_thresholds_in_the_documentation_are_those_of_the_rules() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "evaluation_report.md").read_text(encoding="utf-8")
+    table = page.split("## The verdict")[1].split("## Size")[0]
+    for said in (
+        f"fewer than {rules.FEWEST} open windows, {rules.FEWEST} closed ones or {rules.FEWEST} loci",
+        f"wider than {rules.WIDEST} and holds values below and above {rules.LOW_AUROC}",
+        f"more than {rules.LEAKS_MANY:.0%} of".replace("%", " %"),
+        f"| leaks | more than {rules.LEAKS_SOME:.0%} |".replace("%", " %"),
+        f"lies below {rules.CHANCE} (upside down)",
+        f"| ranking | AUROC below {rules.LOW_AUROC} | weak |",
+        f"lies below 0, and AUROC is below {rules.LOW_AUROC} | broken",
+        f"less than {rules.ONE_SIDED:.0%} of the open".replace("%", " %"),
+        f"ECE above {rules.MISCALIBRATED}, and above {rules.BY_CHANCE} times",
+    ):
+        assert said in table
+    named = set(re.findall(r"^\| (\w+) \|", table, re.MULTILINE)) - {"rule"}
+    assert named == {rule.__name__ for rule in rules.RULES}
+    assert re.findall(r"\*\*(.*?)\*\*", table)[:5] == list(rules.LEVELS)
 
 
 def test_the_floor_is_not_compared_with_itself() -> None:

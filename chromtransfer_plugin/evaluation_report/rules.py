@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
-from chromtransfer_plugin.evaluation.record import (
-    Calibration,
-    Comparison,
-    EvaluationRecord,
-    LineResult,
-    Measure,
-    ModelResult,
+from chromtransfer_plugin.evaluation.record import EvaluationRecord, LineResult, Measure, ModelResult
+from chromtransfer_plugin.evaluation_report.numbers import (
+    best_correction,
+    chance_ece,
+    measure_of,
+    rounded_up,
+    turned,
+    with_interval,
 )
 from chromtransfer_plugin.learning_curves import Diagnosis
 
@@ -25,6 +26,17 @@ LEVELS: tuple[Level, ...] = (
     "broken",
     "cannot tell",
 )  # from best to worst
+
+# What a level means, in a few words for the page.
+MEANINGS: dict[Level, str] = {
+    "usable": "ranks windows well, better than k-mer counts if it was compared with them, and its probabilities are what "
+    "they say",
+    "usable for ranking": "ranks well, but correct its probabilities, or choose another threshold than 0.5, before you "
+    "read them",
+    "weak": "better than guessing, but not good, or not shown to beat k-mer counts",
+    "broken": "not shown to be better than guessing, or poor and worse than k-mer counts",
+    "cannot tell": "too few test windows, no intervals, or test windows that were known from training",
+}
 
 FEWEST = 20  # windows of each class, and loci, below which nothing is said
 WIDEST = 0.2  # width of the interval of AUROC above which nothing is said, if it holds good and bad values (LOW_AUROC)
@@ -44,6 +56,10 @@ LEARNING_ADVICE = {
     "improving": "Train for more epochs: it had not finished.",
     "flat": "Train again with a higher learning rate, if it was trained at all.",
 }
+_MISTAKES = "genome assembly, 0- or 1-based coordinates, the column of labels, the output that was evaluated"
+_LOOK = f"Do not use it here. Look for a mistake ({_MISTAKES}); if there is none, fine-tune on this line."
+_LOOK_SWAPPED = f"Look for a mistake before anything else: labels or classes swapped, {_MISTAKES}."
+_PRETRAINED = "It knows what is open anywhere, not what is open in this line only: fine-tune it on this line."
 FLOOR, REFERENCE = "kmer", "external"  # kinds of models that others are compared with
 
 
@@ -78,7 +94,14 @@ class Case:
 
     def measure(self, name: str) -> Measure:
         """Return a metric; one that is not in the record has no value."""
-        return self.model.measures.get(name, Measure(value=None))
+        return measure_of(self.model, name)
+
+    @property
+    def ranks(self) -> bool:
+        """Whether AUROC, with its interval if there is one, lies above that of guessing."""
+        auroc = self.measure("auroc")
+        lowest = auroc.value if auroc.low is None else auroc.low
+        return lowest is not None and lowest > CHANCE
 
     def difference(self, other: ModelResult) -> Measure | None:
         """AUROC of this model minus that of another; None if they were not compared."""
@@ -89,15 +112,6 @@ class Case:
 
 
 Rule: TypeAlias = Callable[[Case], Iterator[Finding]]
-
-
-def turned(comparison: Comparison) -> Measure:
-    """Return the difference as ``b`` minus ``a``."""
-    value, low, high = (
-        None if number is None else -number
-        for number in (comparison.difference.value, comparison.difference.high, comparison.difference.low)
-    )
-    return Measure(value=value, low=low, high=high)
 
 
 def enough(case: Case) -> Iterator[Finding]:
@@ -113,21 +127,25 @@ def enough(case: Case) -> Iterator[Finding]:
     texts, wanted = [], 0
     if smallest < FEWEST or loci < FEWEST:
         texts.append(
-            f"there are only {positive:,} open and {n - positive:,} closed test windows in {loci:,} loci, and with fewer "
-            f"than {FEWEST} of each any number may be luck"
+            f"there are only {positive:,} open and {n - positive:,} closed test windows in {loci:,} "
+            f"{'locus' if loci == 1 else 'loci'}, and with fewer than {FEWEST} of each any number may be luck"
         )
         # The mix of classes and of windows per locus will stay as it is.
         wanted = math.ceil(n * max(FEWEST / smallest, FEWEST / max(loci, 1)))
     auroc = case.measure("auroc")
-    if auroc.low is None or auroc.high is None:
-        texts.append("the evaluation was made without intervals")
+    if auroc.value is None:
+        texts.append("AUROC is not in the evaluation")
+    elif auroc.low is None or auroc.high is None:
+        texts.append(f"the evaluation was made without intervals, so AUROC {auroc.value:.3f} may be luck")
     elif auroc.high - auroc.low > WIDEST and auroc.low < LOW_AUROC <= auroc.high:
         texts.append(f"AUROC may be anything from {auroc.low:.2f} to {auroc.high:.2f} on {n:,} windows")
         # Intervals shrink with the square root of the number of windows.
         wanted = max(wanted, math.ceil(n * ((auroc.high - auroc.low) / WIDEST) ** 2))
     if texts:
         advice = (
-            f"Test on about {wanted:,} windows like these." if wanted else "Evaluate again with resamples."
+            f"Test on about {rounded_up(wanted):,} windows like these."
+            if wanted
+            else "Evaluate again, with intervals (`--resamples 1000`)."
         )
         yield Finding("enough", "cannot tell", "; ".join(texts), advice)
 
@@ -135,8 +153,16 @@ def enough(case: Case) -> Iterator[Finding]:
 def leaks(case: Case) -> Iterator[Finding]:
     """Test windows that are known from training."""
     report = case.line.leaks
-    if report is None or report.n_test == 0 or case.model.kind == "pretrained":
-        return  # a pre-trained model saw other windows than those the report is about
+    if case.model.kind in ("pretrained", REFERENCE):
+        return  # they saw other windows than those that were named
+    if report is None:
+        yield Finding(
+            "leaks", "usable", "it was not looked whether test windows are known from training",
+            "Evaluate with the training windows (`--train`), so that leaks are looked for.",
+        )  # fmt: skip
+        return
+    if report.n_test == 0:
+        return
     # Windows that share words with many training windows, but with none much, are mostly repeats: they give no label away.
     known = max(report.n_identical, report.n_overlapping, report.n_leaking_one)
     share = known / report.n_test
@@ -149,8 +175,9 @@ def leaks(case: Case) -> Iterator[Finding]:
             "leaks", "cannot tell", f"{text}: do not believe these numbers",
             "Split the data by homology (`chromtransfer dataset split`), train again and test again.",
         )  # fmt: skip
-    elif share > LEAKS_SOME:
-        yield Finding("leaks", "usable", f"{text}, which may flatter the numbers a little")
+    else:
+        flatter = ", which may flatter the numbers a little" if share > LEAKS_SOME else ""
+        yield Finding("leaks", "usable", f"{text}{flatter}")
 
 
 def ranking(case: Case) -> Iterator[Finding]:
@@ -159,27 +186,25 @@ def ranking(case: Case) -> Iterator[Finding]:
     if auroc.value is None:
         return
     text = f"AUROC is {with_interval(auroc)}"
-    low, high = auroc.low, auroc.high
-    mistakes = (
-        "genome assembly, 0- or 1-based coordinates, the column of labels, the output that was evaluated"
-    )
-    if high is not None and high < CHANCE:
-        yield Finding(
-            "ranking", "broken", f"{text}: it ranks upside down",
-            f"Look for a mistake before anything else: labels or classes swapped, {mistakes}.",
-        )  # fmt: skip
-    elif low is not None and low <= CHANCE:
-        yield Finding(
-            "ranking", "broken", f"{text}, which cannot be told from guessing (0.5)",
-            f"Do not use it here. Look for a mistake ({mistakes}); if there is none, fine-tune on this line.",
-        )  # fmt: skip
-    elif auroc.value < LOW_AUROC:
-        yield Finding(
-            "ranking", "weak", f"{text}, better than guessing but below {LOW_AUROC}",
-            "Use it for averages over many windows at most. Fine-tune on this line, or on more of its windows.",
-        )  # fmt: skip
+    high = auroc.value if auroc.high is None else auroc.high
+    if case.ranks:
+        if auroc.value < LOW_AUROC:
+            yield Finding(
+                "ranking", "weak", f"{text}, better than guessing but below {LOW_AUROC}",
+                "Use it for averages over many windows at most. Fine-tune on this line, or on more of its windows.",
+            )  # fmt: skip
+        else:
+            yield Finding("ranking", "usable", text)
+        return
+    if high < CHANCE:
+        found, advice = "it ranks upside down, closed windows above open ones", _LOOK_SWAPPED
     else:
-        yield Finding("ranking", "usable", text)
+        found, advice = f"which cannot be told from guessing ({CHANCE})", _LOOK
+        if auroc.value < CHANCE:
+            found += "; if anything, it ranks upside down"
+    if case.model.kind == "pretrained":
+        advice = _PRETRAINED
+    yield Finding("ranking", "broken", f"{text}, {found}", advice)
 
 
 def floor(case: Case) -> Iterator[Finding]:
@@ -209,7 +234,10 @@ def floor(case: Case) -> Iterator[Finding]:
         else:
             yield Finding("floor", "usable", f"it beats {text}")
         return
-    yield Finding("floor", "usable", "it was not compared with the k-mer floor")
+    yield Finding(
+        "floor", "usable", "it was not compared with the k-mer floor",
+        "Evaluate with `--baseline kmer`: counts of short words may do as well.",
+    )  # fmt: skip
 
 
 def reference(case: Case) -> Iterator[Finding]:
@@ -253,7 +281,8 @@ def calls(case: Case) -> Iterator[Finding]:
     yield Finding(
         "calls",
         "usable for ranking",
-        f"calls at 0.5 are broken: it calls {nearly}every window {which}",
+        f"calls at 0.5 are broken: it calls {nearly}every window {which} ({model.tp:,} of {positive:,} open and "
+        f"{model.fp:,} of {negative:,} closed ones are called open)",
         instead,
     )
 
@@ -262,6 +291,14 @@ def calibration(case: Case) -> Iterator[Finding]:
     """Whether probabilities are what they say, or can be made so."""
     ece = case.measure("ece").value
     if ece is None:
+        return
+    if not case.ranks:
+        # The share of open windows, given to all of them, is calibrated to perfection.
+        yield Finding(
+            "calibration", "usable",
+            f"its probabilities are off by {ece:.3f} on average (ECE), but as it is not shown to tell open windows from "
+            "closed ones, they are of no use, corrected or not",
+        )  # fmt: skip
         return
     chance = chance_ece(case.model)
     limit = max(MISCALIBRATED, BY_CHANCE * chance)
@@ -330,35 +367,3 @@ def learning(case: Case) -> Iterator[Finding]:
 RULES: tuple[Rule, ...] = (
     enough, leaks, ranking, floor, calls, calibration, learning, reference, precision,
 )  # fmt: skip
-
-
-def best_correction(model: ModelResult) -> Calibration | None:
-    """Return the correction that leaves the smallest ECE; None if none was tried."""
-    tried = [one for one in model.calibration if one.method != "none" and one.ece.value is not None]
-    return min(tried, key=lambda one: one.ece.value or 0.0, default=None)
-
-
-def chance_ece(model: ModelResult) -> float:
-    """Return the ECE that is expected of right probabilities, by chance alone; 0 if the bins are not known.
-
-    In a bin of n windows with mean probability p, the share of open windows is off by sqrt(2 p (1 - p) / (pi n)) on average.
-    """
-    bins = next((one for one in model.calibration if one.method == "none"), None)
-    if bins is None or not sum(bins.n):
-        return 0.0
-    off = (
-        n * math.sqrt(2 * p * (1 - p) / (math.pi * n))
-        for n, p in zip(bins.n, bins.mean_predicted, strict=True)
-        if n and p is not None
-    )
-    return sum(off) / sum(bins.n)
-
-
-def with_interval(measure: Measure, signed: bool = False) -> str:
-    """Write a value with its interval: ``0.862 [0.853, 0.871]``."""
-    form = "+.3f" if signed else ".3f"
-    if measure.value is None:
-        return "not defined"
-    if measure.low is None or measure.high is None:
-        return f"{measure.value:{form}}".replace("-", "−")
-    return f"{measure.value:{form}} [{measure.low:{form}}, {measure.high:{form}}]".replace("-", "−")
