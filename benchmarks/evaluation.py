@@ -12,6 +12,7 @@ stopped goes on when the same command is given again.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import click
@@ -35,6 +36,7 @@ SETTINGS = (
 )
 NETWORK = ("width=0.25", "bn_momentum=0.1")
 EFFICIENCY = ("GM12878", "HEPG2")  # docs/results/efficiency.md has more
+TABLES = ("metrics.tsv", "comparisons.tsv", "calibration.tsv")  # copied beside the document
 MARK = "<!-- Everything below is written by benchmarks/evaluation.py -->"
 
 
@@ -49,9 +51,14 @@ def main(data: Path, out: Path, to: Path) -> None:
     evaluation = out / "evaluation"
     run("chromtransfer", *evaluate_arguments(data, evaluation), cwd=here)
     analyses = [efficiency(data, out, line) for line in EFFICIENCY]
-    page = out / "report.html"
-    run("chromtransfer", "report", *map(str, [evaluation, *analyses]), "-o", str(page), cwd=here)
-    write_results(to / "evaluation.md", evaluation, analyses)
+    page, verdicts = out / "report.html", out / "verdicts.txt"
+    run(
+        "chromtransfer", "report", *map(str, [evaluation, *analyses]), "-o", str(page), cwd=here, log=verdicts
+    )
+    write_results(to / "evaluation.md", evaluation, analyses, verdicts)
+    make_folder(to / "evaluation")
+    for name in TABLES:
+        shutil.copyfile(evaluation / name, to / "evaluation" / name)
     click.echo(f"{page}: {page.stat().st_size / 1e6:.1f} MB; {to / 'evaluation.md'}")
 
 
@@ -87,14 +94,29 @@ def efficiency(data: Path, out: Path, line: str) -> Path:
     return folder
 
 
-def write_results(path: Path, evaluation: Path, analyses: list[Path]) -> None:
-    """Replace what stands below the mark in the document by the tables of this run."""
+def write_results(path: Path, evaluation: Path, analyses: list[Path], verdicts: Path) -> None:
+    """Replace what stands below the mark in the document by the summary of this run."""
     head = path.read_text(encoding="utf-8").partition(MARK)[0] if path.exists() else "# Evaluation\n\n"
-    parts = [head.rstrip() + "\n", MARK, (evaluation / "evaluation.md").read_text(encoding="utf-8")]
+    summary = (evaluation / "evaluation.md").read_text(encoding="utf-8").removeprefix("# Evaluation\n")
+    # The sections of the lines are long: their figures are in the tables beside the document, and in the page.
+    summary = summary.partition(f"\n## {CELL_LINES[0]}\n")[0]
+    words = [
+        line
+        for line in verdicts.read_text(encoding="utf-8").splitlines()
+        if line and not line.startswith("Written")
+    ]
+    parts = [
+        head.rstrip() + "\n",
+        MARK,
+        summary,
+        "## Verdicts of the report\n",
+        *(f"- {line}" for line in words),
+    ]
     for folder in analyses:
-        parts.append(f"## {folder.name}\n\n{(folder / 'table.md').read_text(encoding='utf-8')}")
+        title = folder.name.replace("efficiency-", "Data efficiency, ")
+        parts.append(f"\n## {title}\n\n{(folder / 'table.md').read_text(encoding='utf-8')}")
     with atomic_path(path) as temporary:
-        temporary.write_text("\n".join(parts), encoding="utf-8")
+        temporary.write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
