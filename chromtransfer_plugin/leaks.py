@@ -173,23 +173,25 @@ def _names(table: pd.DataFrame) -> NDArray[np.object_]:
 
 def _largest_overlap(train: pd.DataFrame, test: pd.DataFrame) -> NDArray[np.int64]:
     """Find the place in ``train``, sorted, of the window that overlaps each test window most; -1 if none does."""
+    import pyranges
+
+    names = {"chrom": "Chromosome", "start": "Start", "end": "End"}
     best = np.full(len(test), -1, dtype=np.int64)
-    by_chrom = {chrom: (np.flatnonzero(train["chrom"] == chrom)) for chrom in test["chrom"].unique()}
-    for chrom, rows in test.groupby("chrom", sort=False).indices.items():
-        others = by_chrom[chrom]
-        if not len(others):
-            continue
-        starts, ends = (train[name].to_numpy(dtype=np.int64)[others] for name in ("start", "end"))
-        start, end = (test[name].to_numpy(dtype=np.int64)[rows] for name in ("start", "end"))
-        first = np.searchsorted(np.maximum.accumulate(ends), start, side="right")
-        last = np.searchsorted(starts, end, side="left")
-        most = np.zeros(len(rows), dtype=np.int64)
-        for step in range(int(np.max(last - first, initial=0))):
-            at = np.minimum(first + step, len(others) - 1)
-            overlap = np.minimum(ends[at], end) - np.maximum(starts[at], start)
-            better = (first + step < last) & (overlap > most)
-            most[better] = overlap[better]
-            best[rows[better]] = others[at[better]]
+    tests, trains = (
+        pyranges.PyRanges(
+            one[list(names)]
+            .rename(columns=names)
+            .astype({"Chromosome": "str"})
+            .assign(row=np.arange(len(one))),
+            int64=True,
+        )
+        for one in (test, train)
+    )
+    both = tests.join(trains, report_overlap=True, suffix="_train")
+    if len(both):
+        found = both.df.sort_values(["row", "Overlap", "row_train"], ascending=[True, False, True])
+        found = found.drop_duplicates("row")
+        best[found["row"]] = found["row_train"]
     return best
 
 

@@ -230,3 +230,13 @@ def test_tiles_of_some_contigs_with_or_without_a_look_at_the_bases(tmp_path):
     assert genome_tiles(genome, 4).to_numpy().tolist() == [["a", 0, 4], ["a", 4, 8], ["b", 0, 4]]
     assert genome_tiles(genome, 4, ["a", "c"])["chrom"].tolist() == ["a", "a"]
     assert genome_tiles(genome, 4, ["c"], known=False).to_numpy().tolist() == [["c", 0, 4], ["c", 4, 8]]
+
+
+def test_peaks_count_whatever_the_bases_under_them_are(tmp_path):
+    """A short peak in a run of N covers its bases of a region that has known ones beside it."""
+    write_fasta(tmp_path / "g.fa", {"chr1": "ACGT" * 250 + "N" * 200 + "ACGT" * 250})
+    write_lines(tmp_path, "p.bed", "chr1\t1050\t1150")
+    genome, ledger = Genome(tmp_path / "g.fa", cache_dir=tmp_path), Ledger(tmp_path)
+    peaks = read_peaks("p.bed", genome, dict(genome.contigs), ledger)
+    assert peaks.table[["start", "end"]].to_numpy().tolist() == [[1050, 1150]]
+    assert not ledger.dropped

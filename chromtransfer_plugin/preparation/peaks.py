@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -117,23 +117,20 @@ def covered_bases(table: pd.DataFrame, peaks: pd.DataFrame) -> NDArray[np.int64]
     -------
     ndarray (n,) int64
     """
-    if peaks.empty:
-        return np.zeros(len(table), dtype=np.int64)
-    # Chromosomes laid end to end: one search finds what lies left of a place.
-    span = int(max(table["end"].max(), peaks["end"].max())) + 1
-    offset = peaks["chrom"].cat.codes.to_numpy(np.int64) * span
-    start, end = (peaks[column].to_numpy(np.int64) + offset for column in ("start", "end"))
-    before = np.concatenate([[0], np.cumsum(end - start)])
+    import pyranges
 
-    def left_of(place: NDArray[Any]) -> NDArray[Any]:
-        number = np.searchsorted(start, place, side="right")
-        last = np.maximum(number - 1, 0)
-        inside = np.where(number > 0, np.minimum(place - start[last], end[last] - start[last]), 0)
-        return before[last] + np.where(number > 0, inside, 0)
-
-    base = table["chrom"].cat.codes.to_numpy(np.int64) * span
-    bounds = [table[column].to_numpy(np.int64) + base for column in ("start", "end")]
-    return np.asarray(left_of(bounds[1]) - left_of(bounds[0]), dtype=np.int64)
+    count = np.zeros(len(table), dtype=np.int64)
+    if table.empty or peaks.empty:
+        return count
+    regions, covers = (
+        one[list(_NAMES)].rename(columns=_NAMES).astype({"Chromosome": "str"}) for one in (table, peaks)
+    )
+    regions["row"] = np.arange(len(table))
+    common = pyranges.PyRanges(regions, int64=True).intersect(pyranges.PyRanges(covers, int64=True))
+    if len(common):
+        found = common.df
+        np.add.at(count, found["row"].to_numpy(), (found["End"] - found["Start"]).to_numpy(np.int64))
+    return count
 
 
 def check_peak_contigs(

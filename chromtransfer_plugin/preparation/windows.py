@@ -80,7 +80,7 @@ def read_intervals(
             f"{path}: `center: summit` needs a narrowPeak file, this one was read as {rows.format}. "
             "Use `center: midpoint` or `auto`."
         )
-    judged = judge_rows(rows, genome, width, center, drop_only_n=True)
+    judged = judge_rows(rows, genome, width, center, drop_only_n=width is not None)
     refusal = file_refusal(path, judged, genome)
     if refusal is not None:
         raise refusal
