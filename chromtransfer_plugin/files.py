@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -46,7 +46,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         If the folder is missing or cannot be written to, the target is a folder, a device or a pipe, or the disk is full.
     """
     target = Path(path)
-    if target.is_dir():
+    try:
+        is_folder = target.is_dir()
+    except OSError as error:  # a name that is too long
+        raise ChromTransferError(
+            f"{target}: cannot be written: {error.strerror}. Choose another name."
+        ) from error
+    if is_folder:
         raise ChromTransferError(f"{target}: is a folder, expected the name of a file to write.")
     if (
         (target.exists() and not target.is_file())
@@ -248,6 +254,27 @@ def check_result_folder(folder: Path, record: str, is_ours: Callable[[Path], boo
                 "another place, or choose another folder."
             )
     require_parent(folder)
+
+
+def check_resumable(folder: Path, marks: Sequence[str]) -> None:
+    """Raise if a run that can be resumed may not write into ``folder``: it is a file, or holds things of others.
+
+    Parameters
+    ----------
+    folder : path
+        New, empty, or of such a run, finished or not.
+    marks : sequence of str
+        Names of which every such run makes one before anything else.
+    """
+    require_short(folder)
+    if folder.exists() and not folder.is_dir():
+        raise ChromTransferError(f"--out {folder}: is a file, expected a folder.")
+    if folder.is_dir():
+        found = sorted(entry.name for entry in folder.iterdir())
+        if found and not set(marks) & set(found):
+            raise ChromTransferError(
+                f"--out {folder}: holds other files, such as {found[0]}; name a new or empty folder."
+            )
 
 
 def files_of(entry: Path) -> list[Path]:

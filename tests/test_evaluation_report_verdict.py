@@ -97,7 +97,9 @@ def test_a_model_without_a_fault_is_usable() -> None:
         "Usable, because AUROC is 0.850 [0.830, 0.870]; it beats the k-mer floor (AUROC +0.100 [+0.050, +0.150]); "
         "its probabilities can be read as they are (calibration error ECE 0.020)."
     )
-    assert found.advice.startswith("Use it: rank windows by it")
+    assert (
+        found.advice == "Use it: rank windows by it, call open above 0.5. Read its probabilities as they are."
+    )
     assert [reason.rule for reason in found.reasons] == [
         "leaks",
         "ranking",
@@ -349,6 +351,8 @@ def test_right_probabilities_on_few_windows_are_not_called_off() -> None:
         "not shown to be off (calibration error ECE 0.086, of which chance makes about 0.058"
         in found.sentence
     )
+    assert "Whether its probabilities are right would need more windows" in found.advice
+    assert "Read its" not in found.advice
     found = verdict(model(measures={"ece": (0.088, 0.088, 0.088)}, calibration=few))
     assert found.level == "usable for ranking"
     one_bin = calibrated("none", 0.5)

@@ -22,12 +22,13 @@ def report(folders: tuple[Path, ...], out: Path, title: str, verdicts: Path | No
     RUN is any number of folders: of `evaluate`, `efficiency`, `dataset build`, `dataset leaks`, and of training runs. The
     page is one file that loads nothing. Prints the verdict on each model and line.
     """
-    from chromtransfer_plugin.evaluation_report import write_report, write_verdicts
+    from chromtransfer_plugin.evaluation_report import write_report
 
-    written = write_report(folders, out, title=title)
+    written = write_report(folders, out, title=title, verdicts=verdicts)
+    several = len({verdict.evaluation for verdict in written.verdicts}) > 1
     for verdict in written.verdicts:
-        click.echo(f"{verdict.line}, {verdict.model}: {verdict.sentence}")
-    click.echo(f"Written: {written.path}")
-    if verdicts is not None:
-        write_verdicts(written.verdicts, verdicts)
-        click.echo(f"Written: {verdicts}")
+        where = f"{verdict.evaluation}: " if several else ""
+        click.echo(f"{where}{verdict.line}, {verdict.model}: {verdict.sentence} Next: {verdict.advice}")
+    for path in (written.path, verdicts):
+        if path is not None:
+            click.echo(f"Written: {path}")

@@ -9,6 +9,7 @@ from chromtransfer_plugin.efficiency.record import EfficiencyRecord
 from chromtransfer_plugin.evaluation.record import METRICS, LineResult, ModelResult
 from chromtransfer_plugin.evaluation.scores import ScoreTable
 from chromtransfer_plugin.evaluation_report.markup import escape, number
+from chromtransfer_plugin.evaluation_report.numbers import measure_of
 from chromtransfer_plugin.evaluation_report.palette import Style, swatch
 from chromtransfer_plugin.evaluation_report.svg import figure, panel
 from chromtransfer_plugin.learning_curves import Diagnosis, LearningCurve
@@ -32,12 +33,12 @@ def curve_figures(line: LineResult, scores: ScoreTable, palette: Palette, name: 
     """Draw ROC and precision-recall curves of all models of a line, with one key for both."""
     if not 0 < line.n_positive < line.n:
         return '<p class="note">No ROC and precision-recall curves: they need windows of both classes.</p>\n'
-    order = sorted(line.models, key=lambda model: -(model.measures["auroc"].value or 0))
+    order = sorted(line.models, key=lambda model: -(measure_of(model, "auroc").value or 0))
     curves = {model.name: (scores.y, scores.scores[model.name]) for model in order}
     styles = [palette[model.name] for model in order]
-    listed = "; ".join(f"{model.name} {number(model.measures['auroc'].value)}" for model in order)
+    listed = "; ".join(f"{model.name} {number(measure_of(model, 'auroc').value)}" for model in order)
     precise = "; ".join(
-        f"{model.name} {number(model.measures['average_precision'].value)}" for model in order
+        f"{model.name} {number(measure_of(model, 'average_precision').value)}" for model in order
     )
     roc = panel(
         lambda ax: plot_roc(ax, curves, styles=styles, legend=False),
@@ -51,8 +52,8 @@ def curve_figures(line: LineResult, scores: ScoreTable, palette: Palette, name: 
     )
     key = "".join(
         f"<li>{swatch(palette[model.name])} {escape(model.name)} "
-        f'<span class="soft">AUROC {number(model.measures["auroc"].value)}, AP '
-        f"{number(model.measures['average_precision'].value)}</span></li>"
+        f'<span class="soft">AUROC {number(measure_of(model, "auroc").value)}, AP '
+        f"{number(measure_of(model, 'average_precision').value)}</span></li>"
         for model in order
     )
     return (

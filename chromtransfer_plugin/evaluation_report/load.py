@@ -13,6 +13,7 @@ from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.evaluation.record import RECORD as EVALUATION
 from chromtransfer_plugin.evaluation.record import EvaluationRecord, LineResult, read_evaluation
 from chromtransfer_plugin.evaluation.scores import SCORES, ScoreTable, read_scores
+from chromtransfer_plugin.evaluation_report.check import check_record
 from chromtransfer_plugin.json_record import read_record
 from chromtransfer_plugin.leaks import RECORD as LEAKS
 from chromtransfer_plugin.leaks import LeakReport
@@ -20,6 +21,7 @@ from chromtransfer_plugin.learning_curves import HISTORY, SELENE_VALIDATION, Lea
 from chromtransfer_plugin.preparation.manifest import MANIFEST, Manifest, read_manifest
 from chromtransfer_plugin.preparation.outputs import QC
 
+RUN_RECORD = "run.json"  # of a training run, beside its log
 RUN = (HISTORY, f"fold_*/{HISTORY}", SELENE_VALIDATION)
 _PNG = b"\x89PNG\r\n\x1a\n"
 WANTED: Mapping[str, str] = {
@@ -34,9 +36,10 @@ Part = TypeVar("Part")
 
 
 class Evaluated(NamedTuple):
-    """An evaluation: where it lies, its record, and the scores of each line."""
+    """An evaluation: where it lies, what it is called on the page, its record, and the scores of each line."""
 
     folder: Path
+    name: str
     record: EvaluationRecord
     scores: dict[str, ScoreTable]
 
@@ -92,11 +95,11 @@ def load_runs(folders: Sequence[str | Path]) -> Loaded:
     """
     if not folders:
         raise ChromTransferError("report: name at least one folder with a result.")
-    unique = list({Path(folder).absolute(): Path(folder) for folder in folders}.values())
+    unique = list({_resolved(folder): Path(folder) for folder in folders}.values())
     names = dict(zip(unique, _short_names(unique), strict=True))
     return Loaded(
         folders=unique,
-        evaluations=_each(unique, EVALUATION, load_evaluation),
+        evaluations=_each(unique, EVALUATION, lambda folder: load_evaluation(folder, names[folder])),
         efficiencies=_each(unique, EFFICIENCY, lambda folder: (names[folder], read_efficiency(folder))),
         datasets=_each(unique, MANIFEST, lambda folder: _dataset(names[folder], folder)),
         leaks=_each(
@@ -108,18 +111,18 @@ def load_runs(folders: Sequence[str | Path]) -> Loaded:
     )
 
 
-def load_evaluation(folder: Path) -> Evaluated:
+def load_evaluation(folder: Path, name: str) -> Evaluated:
     """Read an evaluation and its scores, and check that they belong together.
 
     Raises
     ------
     ChromTransferError
-        If a file is missing or of another form, or scores are of other windows or models than the record.
+        If a file is missing or of another form, holds what cannot be, or scores are of other windows or models than the
+        record.
     """
     record = read_evaluation(folder)
-    if not record.lines:
-        raise ChromTransferError(f"{folder / EVALUATION}: holds no line. Run `chromtransfer evaluate` again.")
-    return Evaluated(folder, record, {line.line: _scores(folder, line) for line in record.lines})
+    check_record(record, folder / EVALUATION)
+    return Evaluated(folder, name, record, {line.line: _scores(folder, line) for line in record.lines})
 
 
 def _scores(folder: Path, line: LineResult) -> ScoreTable:
@@ -148,26 +151,62 @@ def _dataset(name: str, folder: Path) -> Dataset:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder holds a log of training."""
-    return any(path.is_file() for pattern in RUN for path in folder.glob(pattern))
+    """Whether a folder holds a log of training; one that cannot be looked into holds none."""
+    try:
+        return any(path.is_file() for pattern in RUN for path in folder.glob(pattern))
+    except OSError:
+        return False
 
 
 def _each(folders: Sequence[Path], name: str, read: Callable[[Path], Part]) -> list[Part]:
     return [read(folder) for folder in folders if (folder / name).is_file()]
 
 
+def _resolved(folder: str | Path) -> Path:
+    try:
+        return Path(folder).resolve()
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # a name with a zero byte, or links that go round in circles
+        raise ChromTransferError(
+            f"{str(folder)[:200]!r}: cannot be the name of a folder: {error}."
+        ) from error
+
+
 def _short_names(folders: Sequence[Path]) -> list[str]:
-    """Call each folder by its last name, or as it was given where that would not tell them apart; check that it is known."""
+    """Call each folder by as many of the last parts of its path as tell it from the others; check that it is known."""
     for folder in folders:
-        if not folder.is_dir():
-            raise ChromTransferError(f"{folder}: there is no such folder, expected one with a result.")
-        if not any((folder / name).is_file() for name in WANTED) and not is_run(folder):
-            looked = "; ".join(f"{name}: {what}" for name, what in WANTED.items())
-            raise ChromTransferError(
-                f"{folder}: holds no result that a report can show. Looked for {looked}."
-            )
-    last = [folder.absolute().name for folder in folders]
-    return [
-        str(folder) if last.count(name) > 1 or not name else name
-        for folder, name in zip(folders, last, strict=True)
-    ]
+        _check_known(folder)
+    paths = [_resolved(folder).parts for folder in folders]
+    names = []
+    for path in paths:
+        n = 1
+        while n < len(path) and sum(other[-n:] == path[-n:] for other in paths) > 1:
+            n += 1
+        names.append("/".join(path[-n:]))
+    return names
+
+
+def _check_known(folder: Path) -> None:
+    if folder.is_file():
+        raise ChromTransferError(
+            f"{folder}: is a file, expected the folder of a result: name {folder.parent} instead."
+        )
+    if not folder.is_dir():
+        raise ChromTransferError(f"{folder}: there is no such folder, expected one with a result.")
+    if _is_known(folder):
+        return
+    looked = "; ".join(f"{name}: {what}" for name, what in WANTED.items())
+    message = f"{folder}: holds no result that a report can show. Looked for {looked}."
+    near = [other for other in (folder.absolute().parent, *sorted(folder.iterdir())) if _is_known(other)]
+    if near:
+        message += f" Did you mean {', '.join(map(str, near[:3]))}?"
+    elif any(folder.glob(f"*/{LEAKS}")) or any(folder.glob(f"*/{SCORES}")):
+        message += " An evaluation that has not finished has no evaluation.json: give its command again, and it goes on."
+    raise ChromTransferError(message)
+
+
+def _is_known(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in WANTED) or is_run(folder)

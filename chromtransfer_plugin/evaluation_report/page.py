@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from importlib.resources import files as package_files
 from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple
 
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.evaluation_report.load import Evaluated, Loaded, is_run, load_runs
+from chromtransfer_plugin.evaluation.scores import SCORES
+from chromtransfer_plugin.evaluation_report.load import (
+    RUN_RECORD,
+    WANTED,
+    Evaluated,
+    Loaded,
+    is_run,
+    load_runs,
+)
 from chromtransfer_plugin.evaluation_report.markup import escape, note
 from chromtransfer_plugin.evaluation_report.palette import make_palette
 from chromtransfer_plugin.evaluation_report.sections_data import data_part
@@ -25,11 +34,12 @@ from chromtransfer_plugin.evaluation_report.sections_training import training_pa
 from chromtransfer_plugin.evaluation_report.verdict import Verdict, judge
 from chromtransfer_plugin.files import atomic_path
 from chromtransfer_plugin.learning_curves import Diagnosis, LearningCurve, diagnose, read_learning
+from chromtransfer_plugin.preparation.outputs import QC
 from chromtransfer_plugin.report.page import policy_hash
 
 TITLE = "Is the model good?"
-RUN_RECORD = "run.json"
 VERDICTS_FORMAT = "chromtransfer-verdicts/1"
+_READ = (*WANTED, SCORES, QC, RUN_RECORD)
 _GRAVEST = ("diverged", "overfits", "flat", "improving", "converged", "unknown")
 
 
@@ -40,7 +50,13 @@ class Report(NamedTuple):
     verdicts: list[Verdict]
 
 
-def write_report(folders: Sequence[str | Path], path: str | Path, *, title: str = TITLE) -> Report:
+def write_report(
+    folders: Sequence[str | Path],
+    path: str | Path,
+    *,
+    title: str = TITLE,
+    verdicts: str | Path | None = None,
+) -> Report:
     """Write the report on results of `chromtransfer evaluate`, `efficiency`, `dataset` and training runs.
 
     The page is one file that loads nothing and needs no script. The same input gives the same bytes.
@@ -52,6 +68,8 @@ def write_report(folders: Sequence[str | Path], path: str | Path, *, title: str 
     path : path
         The HTML file.
     title : str
+    verdicts : path, optional
+        A JSON file to write the verdicts to as well, see :func:`write_verdicts`.
 
     Returns
     -------
@@ -60,26 +78,44 @@ def write_report(folders: Sequence[str | Path], path: str | Path, *, title: str 
     Raises
     ------
     ChromTransferError
-        If a folder holds nothing that is known, a part of a result is missing or of another form, or the file cannot be
-        written.
+        If a folder holds nothing that is known, a part of a result is missing or of another form, or a file cannot be
+        written or would replace a result. Then nothing is written.
     """
-    target = Path(path)
-    with atomic_path(target) as temporary:  # a name that cannot be written is told before anything is drawn
+    targets = [Path(path)] if verdicts is None else [Path(path), Path(verdicts)]
+    _check_targets(targets)
+    with ExitStack() as files:  # a name that cannot be written is told before anything is drawn
+        temporary = [files.enter_context(atomic_path(target)) for target in targets]
         loaded = load_runs(folders)
         judged = [judge_all(one) for one in loaded.evaluations]
-        temporary.write_text(render(loaded, judged, title), encoding="utf-8")
-    return Report(target, [verdict for one in judged for verdict in one.chosen()])
+        temporary[0].write_text(render(loaded, judged, title.strip() or TITLE), encoding="utf-8")
+        found = [verdict for one in judged for verdict in one.chosen()]
+        for other in temporary[1:]:
+            other.write_text(_verdicts_text(found), encoding="utf-8", errors="replace")
+    return Report(targets[0], found)
+
+
+def _check_targets(targets: Sequence[Path]) -> None:
+    for target in targets:
+        if target.name in _READ:
+            raise ChromTransferError(
+                f"{target}: a file of this name is a result that a report reads. Choose another name, such as report.html."
+            )
+    if len(targets) > 1 and targets[0].absolute() == targets[1].absolute():
+        raise ChromTransferError(f"{targets[0]}: is named for the page and for the verdicts. Name two files.")
 
 
 def write_verdicts(verdicts: Sequence[Verdict], path: str | Path) -> None:
-    """Write verdicts as JSON, for programs: line, model, level, sentence, advice, and the finding of each rule."""
+    """Write verdicts as JSON, for programs: line, model, level, sentence, advice, evaluation, what each rule found."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(_verdicts_text(verdicts), encoding="utf-8", errors="replace")
+
+
+def _verdicts_text(verdicts: Sequence[Verdict]) -> str:
     rows = [
         {**verdict._asdict(), "reasons": [finding._asdict() for finding in verdict.reasons]}
         for verdict in verdicts
     ]
-    with atomic_path(path) as temporary:
-        text = json.dumps({"format": VERDICTS_FORMAT, "verdicts": rows}, indent=1, ensure_ascii=False)
-        temporary.write_text(text + "\n", encoding="utf-8", errors="replace")
+    return json.dumps({"format": VERDICTS_FORMAT, "verdicts": rows}, indent=1, ensure_ascii=False) + "\n"
 
 
 def judge_all(evaluated: Evaluated) -> Judged:
@@ -97,9 +133,8 @@ def judge_all(evaluated: Evaluated) -> Judged:
                     "from the evaluation), so nothing is said on it."
                 )
             found = learning.get((line.line, model.name))
-            verdicts[line.line, model.name] = judge(
-                evaluated.record, line, model, found[1] if found else None
-            )
+            verdict = judge(evaluated.record, line, model, found[1] if found else None)
+            verdicts[line.line, model.name] = verdict._replace(evaluation=evaluated.name)
     return Judged(evaluated, verdicts, learning, missing)
 
 
@@ -120,10 +155,10 @@ def render(loaded: Loaded, judged: Sequence[Judged], title: str) -> str:
     for i, one in enumerate(judged):
         name = f"evaluation-{i}"
         if len(judged) > 1:
-            lines.append(f"<h3>{escape(one.evaluated.folder.name)}</h3>\n")
+            lines.append(f"<h3>{escape(one.evaluated.name)}</h3>\n")
         overviews.append(overview_part(one, palette, name))
         lines += [line_part(one, at, palette, name, alone) for at in range(len(one.evaluated.record.lines))]
-    evaluations = [(one.evaluated.folder.name, one.evaluated.record) for one in judged]
+    evaluations = [(one.evaluated.name, one.evaluated.record) for one in judged]
     shown = {curves[0].path.resolve() for one in judged for curves, _ in one.learning.values()}
     runs = [
         (name, curves, gravest(curves))

@@ -307,6 +307,7 @@ def calibration(case: Case) -> Iterator[Finding]:
             "calibration",
             "usable",
             f"its probabilities can be read as they are (calibration error ECE {ece:.3f})",
+            "Read its probabilities as they are.",
         )
         return
     if ece <= limit:
@@ -314,6 +315,7 @@ def calibration(case: Case) -> Iterator[Finding]:
             "calibration", "usable",
             f"its probabilities are not shown to be off (calibration error ECE {ece:.3f}, of which chance makes about "
             f"{chance:.3f} on so few windows)",
+            "Whether its probabilities are right would need more windows to tell.",
         )  # fmt: skip
         return
     text = f"its probabilities are off by {ece:.2f} on average (ECE)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from chromtransfer_plugin.evaluation.record import COMPARED, METRICS, LineResult, Measure, ModelResult
+from chromtransfer_plugin.evaluation.record import COMPARED, METRICS, LineResult, ModelResult
 from chromtransfer_plugin.evaluation_report.figures import (
     Palette,
     conformal_figure,
@@ -27,6 +27,7 @@ from chromtransfer_plugin.evaluation_report.markup import (
     plain_badge,
     table,
 )
+from chromtransfer_plugin.evaluation_report.numbers import measure_of
 from chromtransfer_plugin.evaluation_report.palette import swatch
 from chromtransfer_plugin.evaluation_report.rules import FLOOR
 from chromtransfer_plugin.evaluation_report.sections_data import leak_part
@@ -87,7 +88,7 @@ def verdict_part(judged: Sequence[Judged], overviews: Sequence[str]) -> str:
     for one, overview in zip(judged, overviews, strict=True):
         verdicts = one.chosen()
         if len(judged) > 1:
-            parts.append(f"<h3>{escape(one.evaluated.folder.name)}</h3>\n")
+            parts.append(f"<h3>{escape(one.evaluated.name)}</h3>\n")
         parts += [f'<p class="headline">{escape(text)}</p>\n' for text in headlines(verdicts)]
         boxes = f'<div class="boxes">{"".join(map(_box, verdicts))}</div>\n'
         parts += [overview, boxes] if len(verdicts) > FEW_BOXES else [boxes, overview]
@@ -127,7 +128,7 @@ def overview_part(judged: Judged, palette: Palette, prefix: str) -> str:
                 continue
             is_floor = found[name].kind == FLOOR
             word = plain_badge("floor") if is_floor else badge(judged.verdicts[line.line, name].level)
-            cells.append(f"{measure(found[name].measures['auroc'])} {word}")
+            cells.append(f"{measure(measure_of(found[name], 'auroc'))} {word}")
         rows.append(cells)
     if record.means:
         means = {mean.name: mean.measures for mean in record.means}
@@ -270,7 +271,7 @@ def _value(line: LineResult, model: ModelResult, name: str) -> str:
     star = (
         ' <span class="best" title="the best of all">★</span>' if best_model(line, name) == model.name else ""
     )
-    return measure(model.measures.get(name, Measure(value=None))) + star
+    return measure(measure_of(model, name)) + star
 
 
 def best_model(line: LineResult, metric: str) -> str | None:

@@ -13,7 +13,7 @@ from chromtransfer_plugin.evaluation.record import EvaluationRecord, LineResult,
 from chromtransfer_plugin.evaluation_report.rules import FLOOR, LEVELS, RULES, Case, Finding, Level
 from chromtransfer_plugin.learning_curves import Diagnosis
 
-_USE_IT = "Use it: rank windows by it, read its probabilities as they are, call open above 0.5."
+_USE_IT = "Use it: rank windows by it, call open above 0.5."
 _RANKS = ("ranking", "floor")  # rules that say how well a model ranks
 _OF_INTEREST = ("given", "fine-tuned")
 
@@ -32,6 +32,8 @@ class Verdict(NamedTuple):
         What to do next.
     reasons : tuple of Finding
         All that was found, what decided first.
+    evaluation : str
+        What the evaluation is called on the page; empty where only one record was judged.
     """
 
     line: str
@@ -40,6 +42,7 @@ class Verdict(NamedTuple):
     sentence: str
     advice: str
     reasons: tuple[Finding, ...]
+    evaluation: str = ""
 
 
 def judge(
