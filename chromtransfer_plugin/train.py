@@ -11,6 +11,7 @@ import torch
 from tqdm import tqdm
 
 from chromtransfer_plugin import defaults
+from chromtransfer_plugin.checkpoint import Card, find_checkpoint, read_card
 from chromtransfer_plugin.constants import SEED, TEST_CHROMOSOMES, WINDOW
 from chromtransfer_plugin.dataset import Splits, all_folds, load_windows, split_windows
 from chromtransfer_plugin.errors import ChromTransferError
@@ -131,11 +132,8 @@ def train(
     training, engine = run_settings(protocol, dict(settings or {}))
     task = data.task()
     origin = Origin(protocol, str(pretrained) if pretrained else None, upto, trained_on, motifs)
-    architecture = {
-        **_network_of(protocol),
-        **_trunk_of(pretrained),
-        **(network or {}),
-    }
+    card = read_card(find_checkpoint(pretrained)) if pretrained is not None else None
+    architecture = network_fields(protocol, card, network or {})
     if architecture.setdefault("n_outputs", len(task.outputs)) != len(task.outputs):
         raise ChromTransferError(
             f"train: n_outputs={architecture['n_outputs']!r} but the regions define {len(task.outputs)} output(s) "
@@ -156,19 +154,26 @@ def train(
     ]
 
 
-def _network_of(protocol: str) -> dict[str, Any]:
-    if protocol == "best":
-        return defaults.BEST_NETWORK.model_dump(exclude={"n_outputs"})  # the regions say how many
-    return defaults.HEADS["pretrain" if protocol == "pretrain" else "finetune"].model_dump()
+def network_fields(protocol: str, pretrained: Card | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Say how the network that a protocol trains is built: its head, the pre-trained trunk, and what was ``given``.
 
+    Parameters
+    ----------
+    protocol : str
+    pretrained : Card or None
+        Of the model whose trunk is transferred.
+    given : mapping
+        Fields of :class:`~chromtransfer_plugin.defaults.Architecture`; they win.
 
-def _trunk_of(pretrained: str | Path | None) -> dict[str, Any]:
-    """Give the new network the pre-trained trunk's shape."""
-    from chromtransfer_plugin.checkpoint import find_checkpoint, read_card
-
-    if pretrained is None:
-        return {}
-    architecture = read_card(find_checkpoint(pretrained)).architecture.model_dump()
-    return {
-        name: value for name, value in architecture.items() if name not in ("head", "head_bn", "n_outputs")
-    }
+    Returns
+    -------
+    dict
+        Without ``n_outputs``, unless given: the regions say how many.
+    """
+    own: dict[str, Any] = (
+        defaults.BEST_NETWORK.model_dump(exclude={"n_outputs"})
+        if protocol == "best"
+        else defaults.HEADS["pretrain" if protocol == "pretrain" else "finetune"].model_dump()
+    )
+    trunk = pretrained.architecture.model_dump(exclude={"head", "head_bn", "n_outputs"}) if pretrained else {}
+    return {**own, **trunk, **given}

@@ -145,12 +145,22 @@ def test_draws_and_fractions_may_be_added(data, finished, tmp_path):
 
 def test_draws_of_another_analysis_are_refused(data, finished, tmp_path):
     run(data, tmp_path, fractions=(0.3,), draws=1)
-    with pytest.raises(ChromTransferError, match="draws of another analysis: seed, training differ"):
+    with pytest.raises(ChromTransferError, match="draws of another analysis, of other: seed, training"):
         run(data, tmp_path, seed=2, settings={**SETTINGS, "lr": 0.1})
     predictions = tmp_path / "draws" / "share_0.3_draw_0.npy"
     predictions.write_bytes(predictions.read_bytes()[:-4])
     with pytest.raises(ChromTransferError, match="predictions are missing or were changed"):
         run(data, tmp_path)
+    predictions.with_suffix(".json").write_text('{"half')
+    with pytest.raises(ChromTransferError, match=r"share_0\.3_draw_0\.json: .* Delete it and run"):
+        run(data, tmp_path)
+
+
+def test_a_folder_of_something_else_is_left_alone(data, tmp_path):
+    (tmp_path / "table.tsv").write_text("mine")
+    with pytest.raises(ChromTransferError, match=r"holds other files, such as table\.tsv"):
+        run(data, tmp_path)
+    assert (tmp_path / "table.tsv").read_text() == "mine"
 
 
 def test_the_whole_network_is_tuned_and_a_fold_of_each_share_validates(data, tmp_path):

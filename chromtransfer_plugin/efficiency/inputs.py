@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from chromtransfer_plugin import defaults
 from chromtransfer_plugin.checkpoint import Card, load_network
 from chromtransfer_plugin.dataset import HELD_OUT, Files, Windows, load_windows, paths
 from chromtransfer_plugin.defaults import Engine, Training
@@ -20,6 +19,7 @@ from chromtransfer_plugin.metrics import auroc
 from chromtransfer_plugin.models.chromtransfer import parse_architecture
 from chromtransfer_plugin.predict import predict_logits, probabilities
 from chromtransfer_plugin.prediction.names import NamedModel, choose_models
+from chromtransfer_plugin.train import network_fields
 from chromtransfer_plugin.training import run_settings
 
 PROTOCOL_OF: dict[Mode, str] = {"features": "frozen", "full": "finetune"}
@@ -121,9 +121,7 @@ def read_pretrained(spec: str | Path | None, protocol: str) -> NamedModel | None
 
 def architecture_of(protocol: str, card: Card | None, network: Mapping[str, Any]) -> dict[str, Any]:
     """Shape of the network that each draw trains: the pre-trained trunk under the protocol's head."""
-    own = defaults.BEST_NETWORK if protocol == "best" else defaults.HEADS["finetune"]
-    trunk = card.architecture.model_dump(exclude={"head", "head_bn", "n_outputs"}) if card else {}
-    architecture = {**own.model_dump(exclude={"n_outputs"}), **trunk, **network}
+    architecture = network_fields(protocol, card, network)
     if architecture.setdefault("n_outputs", 1) != 1:
         raise ChromTransferError("efficiency: the network has one output, open or not: leave n_outputs out.")
     return parse_architecture(architecture).model_dump(mode="json")

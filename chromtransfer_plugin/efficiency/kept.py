@@ -62,11 +62,14 @@ def read_draw(folder: Path, identity: dict[str, str], share: Share) -> FinishedD
     path = draw_file(folder, share.fraction, share.draw)
     if not path.exists():
         return None
-    kept = read_record(path, _KeptDraw, "a finished draw of `chromtransfer efficiency`")
+    try:
+        kept = read_record(path, _KeptDraw, "a finished draw of `chromtransfer efficiency`")
+    except ChromTransferError as error:
+        raise ChromTransferError(f"{error} Delete it and run the same command again.") from error
     differing = sorted(name for name in identity if kept.identity.get(name) != identity[name])
     if differing:
         raise ChromTransferError(
-            f"{folder}: holds draws of another analysis: {', '.join(differing)} differ (see {path.name}). Name another "
+            f"{folder}: holds draws of another analysis, of other: {', '.join(differing)} (see {path.name}). Name another "
             f"folder, or delete {folder / DRAWS_FOLDER}."
         )
     predictions = path.with_suffix(".npy")

@@ -26,7 +26,7 @@ from chromtransfer_plugin.efficiency.table import write_tables
 from chromtransfer_plugin.efficiency.train_draw import Job, Trained, with_features
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.evaluation.draws import make_draws, require_level
-from chromtransfer_plugin.files import make_folder
+from chromtransfer_plugin.files import check_resumable, make_folder
 from chromtransfer_plugin.json_record import write_record
 from chromtransfer_plugin.plots.efficiency import efficiency_figure
 from chromtransfer_plugin.run_record import package_versions
@@ -109,6 +109,8 @@ def run_efficiency(
     """
     labels = [positive] if isinstance(positive, str) else list(positive)
     _check(mode, labels, seed, resamples, level, jobs)
+    folder = Path(out)
+    check_resumable(folder, (RECORD, DRAWS_FOLDER))
     chosen = pick_device(device)
     protocol = protocol or inputs.PROTOCOL_OF[mode]
     training, engine = inputs.read_settings(mode, protocol, settings or {})
@@ -135,7 +137,6 @@ def run_efficiency(
         "seed": seed,
         "device": chosen.type,
     }
-    folder = Path(out)
     make_folder(folder / DRAWS_FOLDER)
     job = Job(
         mode, data.train, data.test, architecture, training, engine, Task(labels[:1], "sigmoid"),

@@ -132,6 +132,6 @@ def finding(rows: Sequence[Row]) -> str:
         )
     reached = enough.mean["auroc"] or math.nan
     return (
-        f"{100 * enough.fraction:g} % of the data ({enough.n:,} windows) reach a mean AUROC of {reached:.2f}, "
-        f"{100 * reached / best:.0f} % of the {best:.2f}{band} of all {full.n:,} windows."
+        f"{100 * enough.fraction:g} % of the data ({enough.n:,} windows) reach a mean AUROC of {reached:.2f}; all "
+        f"{full.n:,} windows give {best:.2f}{band}."
     )
