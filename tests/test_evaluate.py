@@ -228,7 +228,8 @@ def test_overlaps_with_training_are_counted_left_out_and_refused_if_wanted(case,
 
 def test_training_windows_that_are_all_test_windows_are_refused(case, options, tmp_path):
     with pytest.raises(
-        ChromTransferError, match="0 of 40 training windows overlap no test window, 0 of them positive"
+        ChromTransferError,
+        match="40 of 40 training windows overlap test windows; of the other 0, 0 are positive",
     ):
         evaluate(**{**options, "train": f"{case.folder}/{{line}}.test.csv"}, out=tmp_path / "out")
 
@@ -263,11 +264,13 @@ BAD = {
     "folds": ({"folds": 1}, "--folds 1"),
     "level": ({"level": 95}, "--level 95"),
     "resamples": ({"resamples": -1}, "--resamples -1"),
-    "same name": ({"against": {"net": "x"}}, "2 models are called 'net'"),
+    "same name": ({"against": {"net": "x"}}, "'net' is the name of several"),
+    "a baseline twice": ({"baselines": ("kmer", "kmer")}, "'kmer' is the name of several"),
+    "a line without a name": ({"lines": ("alpha", "")}, "--line ''"),
     "absent model": ({"models": {"m": "/nowhere/m"}}, "nowhere"),
     "absent test file": ({"test": "/nowhere/{line}.csv"}, "/nowhere/alpha.csv"),
     "no such label": ({"positive": "gamma"}, "no region has the label 'gamma'"),
-    "no such chromosome": ({"test_chromosomes": ("chr7",)}, "no window lies on chr7"),
+    "no such chromosome": ({"test_chromosomes": ("chr7",)}, "of 40 windows none lies on chr7"),
     "other width": ({"width": 500}, "reads windows of 600 bp, these are 500 bp: add --width 600"),
     "unknown option": ({"modles": {}}, "Did you mean 'models'"),
     "absent scores": ({"against": {"r": "/nowhere/{line}.csv"}}, "/nowhere/alpha.csv"),
@@ -309,6 +312,65 @@ def test_a_model_must_have_an_output_of_the_line(case, options, tmp_path):
 def test_results_of_other_lines_are_not_lost(options, done):
     with pytest.raises(ChromTransferError, match="holds the evaluation of alpha, beta; beta would be lost"):
         evaluate(**{**options, "lines": ("alpha",)}, out=done)
+
+
+def test_a_folder_of_something_else_is_left_alone(options, tmp_path):
+    (tmp_path / "metrics.tsv").write_text("mine")
+    with pytest.raises(ChromTransferError, match=r"holds other files, such as metrics\.tsv"):
+        evaluate(**options, out=tmp_path)
+    assert (tmp_path / "metrics.tsv").read_text() == "mine"
+    with pytest.raises(ChromTransferError, match="is a file, expected a folder"):
+        evaluate(**options, out=tmp_path / "metrics.tsv")
+
+
+def test_nothing_of_an_earlier_call_stays(case, options, tmp_path):
+    given = {**options, "baselines": (), "models": {}, "resamples": 0, "out": tmp_path / "out"}
+    evaluate(**given)
+    assert (tmp_path / "out" / "alpha" / "leaks.json").exists()
+    record = evaluate(**{**given, "train": None})
+    assert record.lines[0].leaks is None
+    assert sorted(path.name for path in (tmp_path / "out" / "alpha").iterdir()) == ["scores.parquet"]
+    (tmp_path / "out" / "evaluation.json").write_text('{"half')
+    with pytest.raises(ChromTransferError, match=r"evaluation\.json: .* Remove this file first"):
+        evaluate(**given)
+
+
+def test_a_record_is_there_only_when_all_files_are(options, tmp_path, monkeypatch):
+    given = {**options, "baselines": (), "models": {}, "resamples": 0, "out": tmp_path / "out"}
+    evaluate(**given)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("chromtransfer_plugin.evaluation.run.write_summary", killed)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(**given)
+    assert not (tmp_path / "out" / "evaluation.json").exists()
+
+
+def test_a_model_of_another_line_is_told_and_so_are_dropped_rows(case, options, tmp_path):
+    beta, k562 = (make_checkpoint(tmp_path / name, outputs=(name,)) for name in ("beta", "K562"))
+    test = write_rows(tmp_path / "test.csv", [*case.test_rows(), "chr2:999000000-999000600,alpha"])
+    told: list[str] = []
+    record = evaluate(
+        **{**options, "lines": ("alpha",), "test": str(test), "train": None, "baselines": (), "resamples": 0}
+        | {"models": {"k": str(k562), "net": options["models"]["net"]}, "against": {}},
+        out=tmp_path / "out",
+        report=told.append,
+    )
+    assert f"{test}: 1 rows dropped, see dropped.tsv" in told
+    assert "chr2:999000000" in (tmp_path / "out" / "dropped.tsv").read_text()
+    trained_on = "trained on: nothing, a test network"
+    assert [model.note for model in record.lines[0].models] == [
+        f"{trained_on}; its output is of K562, not of alpha",
+        trained_on,
+    ]
+    given = {**options, "train": None, "baselines": (), "models": {"m": str(beta)}, "resamples": 0}
+    record = evaluate(**given, out=tmp_path / "both")
+    assert [line.models[0].note for line in record.lines] == [
+        f"{trained_on}; its output is of beta, not of alpha",
+        trained_on,
+    ]
 
 
 def test_names_of_models():

@@ -14,7 +14,7 @@ from kipoi_cases import make_checkpoint
 from chromtransfer_plugin import evaluate
 from chromtransfer_plugin.checkpoint import find_checkpoint, read_card
 from chromtransfer_plugin.errors import ChromTransferError
-from chromtransfer_plugin.evaluation.baselines import TrainedBaseline, held_out
+from chromtransfer_plugin.evaluation.baselines import TrainedBaseline, at_share, held_out
 from chromtransfer_plugin.evaluation.inputs import read_labelled
 from chromtransfer_plugin.evaluation.kmers import fit_kmer_regression, kmer_features, kmer_scores
 from chromtransfer_plugin.evaluation.multiclass import CopiedWindows, multiclass_rows
@@ -127,9 +127,30 @@ def test_a_network_of_all_lines_is_calibrated_far_from_what_it_learnt(case):
     network = TrainedBaseline(Path("x"), validation=windows.table.iloc[-1:], trained=first.iloc[:1])
     far = windows.table["start"] - first["end"].iloc[0] >= 10_000
     assert 0 < far.sum() < 90
-    assert held_out(network, windows, "multiclass").tolist() == far.tolist()
+    held = held_out(network, windows, "multiclass")
+    assert not (held & ~far).any()
+    # As many of one class are left out as it takes to keep the share of positives of the line.
+    counts = [int((far & (windows.y == label)).sum()) for label in (0, 1)]
+    of_line = [int((windows.y == label).sum()) for label in (0, 1)]
+    whole = min(n / of for n, of in zip(counts, of_line, strict=True))
+    kept = [int((held & (windows.y == label)).sum()) for label in (0, 1)]
+    assert kept == [round(whole * of) for of in of_line]
+    assert any(n == of for n, of in zip(kept, counts, strict=True))
     # A network of one line is calibrated on the fold that chose its epoch.
     assert np.flatnonzero(held_out(network, windows, "binary")).tolist() == [89]
+
+
+def test_windows_are_thinned_to_the_share_of_open_ones():
+    y = np.array([1] * 30 + [0] * 70)
+    rows = np.ones(100, dtype=bool)
+    assert at_share(rows, y).all()
+    rows[:20] = False  # 10 open and 70 closed: 3 of 10 open need 23 closed
+    kept = at_share(rows, y)
+    assert (kept[y == 1].sum(), kept[y == 0].sum()) == (10, 23)
+    assert not kept[:20].any()
+    assert (at_share(rows, y) == kept).all()
+    rows[:30] = False
+    assert not at_share(rows, y).any()
 
 
 def test_finished_baselines_are_kept_and_others_refused(options, done, monkeypatch, tmp_path):

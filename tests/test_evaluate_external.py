@@ -63,6 +63,8 @@ def forms(case: Case, p: np.ndarray) -> dict[str, list[str]]:
             for (_, n), _, s in every
             for line in (f"0.5,beta,{n},0", f"{s},alpha,{n},{int(n == 'alpha')}")
         ],
+        "spreadsheet.csv": ["\ufeffregion;score\r", *(f"{r};{s}\r" for (r, _), _, s in every)],
+        "r.csv": ['"","region","score"', *(f'"{i}","{r}",{s}' for i, ((r, _), _, s) in enumerate(every))],
         "scores.txt": [str(s) for _, _, s in every],
         "titled.txt": ["score", *(str(s) for _, _, s in every)],
     }
@@ -70,7 +72,7 @@ def forms(case: Case, p: np.ndarray) -> dict[str, list[str]]:
 
 FORMS = (
     *("header.csv", "names.tsv", "places.tsv", "predict.tsv", "only_one.tsv", "commented.bed", "plain.bed"),
-    *("paper.csv", "older.csv", "lines.csv", "scores.txt", "titled.txt"),
+    *("paper.csv", "older.csv", "lines.csv", "scores.txt", "titled.txt", "spreadsheet.csv", "r.csv"),
 )
 
 
@@ -116,6 +118,14 @@ FAULTS = {
     "empty score": (
         lambda rows: [rows[0], rows[1].split(",")[0] + ",", *rows[2:]],
         "has no score for 1 of the 40 test windows",
+    ),
+    "decimal commas": (
+        lambda rows: [row.replace(",", ";").replace(".", ",") for row in rows],
+        "line 2: the score is '0,[0-9]*', expected a number .40 such.. Write decimal points",
+    ),
+    "other names of contigs": (
+        lambda rows: [row.removeprefix("chr") for row in rows],
+        "no score for 40 of the 40 .*e.g. chr2:0-600 .it names regions such as 2:0-600",
     ),
     "too large": (
         lambda rows: [rows[0], rows[1].split(",")[0] + ",870", *rows[2:]],

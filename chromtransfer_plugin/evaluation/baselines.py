@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from chromtransfer_plugin import defaults
 from chromtransfer_plugin.checkpoint import find_checkpoint, read_card
@@ -195,13 +196,25 @@ def held_out(baseline: TrainedBaseline, windows: LabelledWindows, kind: str) -> 
     """Tell which of a line's training windows the model did not learn from; (N,) bool.
 
     Of a model of one line these are the validation fold. A model of all lines left windows of the line out of both
-    sets: what is at least a locus' gap from everything that it was trained on counts.
+    sets: what is at least a locus' gap from everything that it was trained on counts. Most of these are negatives, so
+    some are left out again, until the share of positives is that of the line: a correction learns this share.
     """
     if kind in FOR_ALL_LINES:
-        return away_from(windows.table, [baseline.trained], gap=DEFAULT_GAP)
+        return at_share(away_from(windows.table, [baseline.trained], gap=DEFAULT_GAP), windows.y)
     known = pd.MultiIndex.from_frame(baseline.validation[["chrom", "start", "end"]])
     found: np.ndarray = pd.MultiIndex.from_frame(windows.table[["chrom", "start", "end"]]).isin(known)
     return found
+
+
+def at_share(rows: NDArray[np.bool_], y: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Leave out ``rows`` (N,) of one class at random, always the same, until the share of positives is that of ``y``."""
+    share = y.mean()
+    of_class = {label: np.flatnonzero(rows & (y == label)) for label in (0, 1)}
+    whole = min(len(of_class[1]) / share, len(of_class[0]) / (1 - share))
+    kept = np.zeros(len(y), dtype=bool)
+    for label, n in ((1, round(whole * share)), (0, round(whole * (1 - share)))):
+        kept[np.random.default_rng(label).permutation(of_class[label])[:n]] = True
+    return kept
 
 
 def is_finished(folder: Path, inputs: str) -> bool:

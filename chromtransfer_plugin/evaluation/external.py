@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +30,7 @@ _HEADER_NAMES = {"region", "chrom", "chromosome", "start", "end", *_SCORE_NAMES}
 _NO_SCORES = {
     *("region", "chrom", "chromosome", "start", "end", "name", "strand", "label", "source_line", "status")
 }
+_DECIMAL_COMMA = re.compile(r"-?\d*,\d+(e-?\d+)?", re.IGNORECASE)  # as spreadsheets write in many languages
 _PAPER_COLUMNS = (4, 5)  # score, line, label, 0/1, and in older files the call
 
 
@@ -75,6 +78,7 @@ def read_external(
     read = _read(Path(path), name, line)
     p = _numbers(path, read, name, logits)
     table = pd.DataFrame({"score": p, "line": read.line})
+    named = f" (it names regions such as {read.region.iloc[0]})" if read.region is not None else ""
     table["label"] = read.label.astype(str).str.strip().to_numpy() if read.label is not None else ""
     if read.region is not None:
         table["id"] = read.region.to_numpy()
@@ -92,7 +96,8 @@ def read_external(
     if len(missing):
         raise ChromTransferError(
             f"{path}: has no score for {len(missing)} of the {len(windows.ids)} test windows of {windows.path}, e.g. "
-            f"{missing.iloc[0]}. Every model is compared on the same windows: add these scores, or leave the windows out."
+            f"{missing.iloc[0]}{named}. Every model is compared on the same windows: add these scores, or leave the "
+            "windows out."
         )
     used = used.loc[windows.ids]
     if read.label is not None:
@@ -107,9 +112,10 @@ def _numbers(path: str | Path, read: _Read, name: str, logits: bool) -> NDArray[
     p = pd.to_numeric(read.score, errors="coerce").to_numpy(dtype=np.float64)
     bad = np.flatnonzero(~np.isfinite(p))
     if len(bad):
+        text = str(read.score.iloc[bad[0]])
+        fix = "Write decimal points" if _DECIMAL_COMMA.fullmatch(text) else "Give every window a score"
         raise ChromTransferError(
-            f"{path}, line {read.line[bad[0]]}: the score is {str(read.score.iloc[bad[0]])!r}, expected a number "
-            f"({len(bad)} such). Give every window a score."
+            f"{path}, line {read.line[bad[0]]}: the score is {text!r}, expected a number ({len(bad)} such). {fix}."
         )
     if logits:
         return 1 / (1 + np.exp(-np.clip(p, -700, 700)))
@@ -171,8 +177,8 @@ def _read(path: Path, name: str, line: str) -> _Read:
     data = [(number, row) for number, row in rows if not row.startswith("#")]
     if not data:
         raise ChromTransferError(f"{path}: holds no scores, only blank or comment lines.")
-    separator = "\t" if "\t" in data[0][1] else "," if "," in data[0][1] else None
-    names = [field.strip() for field in header.lstrip("#").split(separator)]
+    separator = _separator(data[0][1])
+    names = _split(header.lstrip("#"), separator)
     if _HEADER_NAMES & {field.lower() for field in names}:
         data = data[1:] if data[0][1] == header else data
         return _from_header(path, names, data, separator, name, line)
@@ -183,14 +189,29 @@ def _fields(
     path: Path, data: list[tuple[int, str]], separator: str | None, n: int | None = None
 ) -> pd.DataFrame:
     """Split the rows; all have as many columns as the header, or the first."""
-    split = [row.split(separator) for _, row in data]
+    split = [_split(row, separator) for _, row in data]
     expected = n or len(split[0])
     for (number, _), fields in zip(data, split, strict=True):
         if len(fields) != expected:
             raise ChromTransferError(
                 f"{path}, line {number}: has {len(fields)} columns, expected {expected} as in the first line."
             )
-    return pd.DataFrame(split, dtype=str).apply(lambda column: column.str.strip())
+    return pd.DataFrame(split, dtype=str)
+
+
+def _separator(row: str) -> str | None:
+    """Tell what divides the columns: tabs, else semicolons or commas; None: blanks, or there is one column."""
+    if "\t" in row:
+        return "\t"
+    found = max(";,", key=row.count)
+    return found if found in row else None
+
+
+def _split(row: str, separator: str | None) -> list[str]:
+    """Split one row, with or without quotes; a quote that is left open ends with the row."""
+    quoted = separator is not None and '"' in row
+    fields = next(csv.reader([row], delimiter=separator)) if separator and quoted else row.split(separator)
+    return [field.strip() for field in fields]
 
 
 def _line_numbers(data: list[tuple[int, str]]) -> NDArray[np.int64]:
@@ -254,7 +275,7 @@ def _from_table(
 
 
 def _without_header(path: Path, data: list[tuple[int, str]], separator: str | None, line: str) -> _Read:
-    first = data[0][1].split(separator)
+    first = _split(data[0][1], separator)
     if len(first) == 1:
         table = _fields(path, data, separator)
         return _Read(table[0], None, None, _line_numbers(data), "one score per line")

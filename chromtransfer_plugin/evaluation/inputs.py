@@ -127,7 +127,7 @@ def _on(
         if not keep.any():
             found = ", ".join(sorted(set(table["chrom"]))[:30])
             raise ChromTransferError(
-                f"{path}: no window lies {where} (--test-chromosome); they lie on {found}."
+                f"{path}: of {len(keep)} windows none lies {where} (--test-chromosome); they lie on {found}."
             )
     return keep
 
@@ -153,6 +153,7 @@ def check_free(train: LabelledWindows, free: NDArray[np.bool_]) -> None:
     n, n_positive = int(free.sum()), int(train.y[free].sum())
     if not 0 < n_positive < n:
         raise ChromTransferError(
-            f"{train.path}: {n} of {len(free)} training windows overlap no test window, {n_positive} of them positive: "
-            "baselines need both classes. Name other windows with --train, or divide the file by --test-chromosome."
+            f"{train.path}: {len(free) - n} of {len(free)} training windows overlap test windows; of the other {n}, "
+            f"{n_positive} are positive: baselines need both classes. Name other windows with --train, or divide the file "
+            "by --test-chromosome."
         )

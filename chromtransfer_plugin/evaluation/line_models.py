@@ -9,11 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from chromtransfer_plugin.constants import CELL_LINES
 from chromtransfer_plugin.evaluation.baselines import Baselines, held_out
 from chromtransfer_plugin.evaluation.calibration import Held
 from chromtransfer_plugin.evaluation.external import External, read_external
 from chromtransfer_plugin.evaluation.inputs import LabelledWindows, check_free, free_of_tests
-from chromtransfer_plugin.evaluation.kmers import fit_kmer_regression, kmer_scores
+from chromtransfer_plugin.evaluation.kmers import C, fit_kmer_regression, kmer_scores
 from chromtransfer_plugin.evaluation.results import ScoredModel
 from chromtransfer_plugin.evaluation.scored import FOLDER, LoadedModels, ScoreStore, digest_of, output_for
 from chromtransfer_plugin.evaluation.scores import ScoreTable
@@ -120,8 +121,12 @@ class LineModels:
     def _score_given(self, name: str, spec: str, line: str) -> ScoredModel:
         model, output = self._given(name, spec, line)
         scores = self._loaded.scores(model, output, self._tests[line].codes)
-        note = f"trained on: {model.card.trained_on}" if model.card.trained_on else ""
-        return ScoredModel(name, "given", expand(spec, line), scores, output, note=note)
+        notes = [_trained_on(model)]
+        if output in {*CELL_LINES, *self._settings.lines} - {line}:
+            notes.append(f"its output is of {output}, not of {line}")
+        return ScoredModel(
+            name, "given", expand(spec, line), scores, output, note="; ".join(filter(None, notes))
+        )
 
     def _score_baseline(self, kind: str, line: str) -> ScoredModel:
         if kind == "kmer":
@@ -142,18 +147,29 @@ class LineModels:
             self._held[line][kind] = _HeldScores(
                 rows, self._loaded.scores(model, output, windows.codes[rows])
             )
-            what = "windows far from what it learnt" if kind in FOR_ALL_LINES else "validation fold"
+            what = (
+                "windows far from what it learnt, open ones in the line's share"
+                if kind in FOR_ALL_LINES
+                else "validation fold"
+            )
             held = Held(windows.y[rows], self._held[line][kind].scores, f"{what}, {rows.sum():,} windows")
         scores = self._loaded.scores(model, output, self._tests[line].codes)
-        return ScoredModel(kind, kind, source, scores, output, held, run, BASELINES[kind])
+        note = BASELINES[kind] if run else "; ".join(filter(None, [BASELINES[kind], _trained_on(model)]))
+        return ScoredModel(kind, kind, source, scores, output, held, run, note)
 
     def _kmer(self, line: str) -> ScoredModel:
+        import sklearn
+
         train, test = self._trains[line], self._tests[line]
         free = free_of_tests(train, self._tests)
         codes, y = train.codes[free], train.y[free]
         scores = self._store.get(
-            digest_of("kmer", codes, y, test.codes),
+            digest_of("kmer", C, sklearn.__version__, codes, y, test.codes),
             lambda: kmer_scores(fit_kmer_regression(codes, y), test.codes),
         )
         note = f"{BASELINES['kmer']}; fitted on {len(y):,} windows"
         return ScoredModel("kmer", "kmer", str(train.path), scores, line, note=note)
+
+
+def _trained_on(model: NamedModel) -> str:
+    return f"trained on: {model.card.trained_on}" if model.card.trained_on else ""

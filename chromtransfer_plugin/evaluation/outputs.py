@@ -18,23 +18,28 @@ from chromtransfer_plugin.evaluation.record import (
     Measure,
     read_evaluation,
 )
+from chromtransfer_plugin.evaluation.scored import FOLDER
 from chromtransfer_plugin.evaluation.scores import SCORES, VALIDATION, ScoreTable, write_scores
 from chromtransfer_plugin.evaluation.settings import EvaluationSettings, shown
 from chromtransfer_plugin.evaluation.tables import markdown
-from chromtransfer_plugin.files import atomic_path, make_folder
+from chromtransfer_plugin.files import atomic_path, check_resumable, make_folder
 from chromtransfer_plugin.json_record import write_record
+from chromtransfer_plugin.leaks import RECORD as LEAKS
+from chromtransfer_plugin.leaks import TABLE as LEAKS_TABLE
 from chromtransfer_plugin.leaks import LeakReport, write_leaks
 
 TABLE = "evaluation.md"
 
 
 def check_folder(settings: EvaluationSettings) -> None:
-    """Raise if the output folder holds the record of other lines or is a file."""
+    """Raise if the output folder holds the record of other lines or things that are not ours, or is a file."""
     out = settings.out
-    if out.exists() and not out.is_dir():
-        raise ChromTransferError(f"--out {out}: is a file, expected a folder.")
+    check_resumable(out, (RECORD, FOLDER))
     if (out / RECORD).is_file():
-        lines = [line.line for line in read_evaluation(out).lines]
+        try:
+            lines = [line.line for line in read_evaluation(out).lines]
+        except ChromTransferError as error:
+            raise ChromTransferError(f"{error} Remove this file first, or choose another --out.") from error
         others = sorted(set(lines) - set(settings.lines))
         if others:
             raise ChromTransferError(
@@ -47,6 +52,7 @@ def write_line(settings: EvaluationSettings, scores: ScoreTable, validation: Seq
     """Write the scores of a line; of the validation, a further file for each set of windows."""
     folder = settings.out / scores.line
     make_folder(folder)
+    (settings.out / RECORD).unlink(missing_ok=True)  # one of an earlier call would say other things
     write_scores(scores, folder / SCORES)
     named = {
         VALIDATION if number == 0 else f"validation.{next(iter(table.scores))}.parquet": table
@@ -54,9 +60,12 @@ def write_line(settings: EvaluationSettings, scores: ScoreTable, validation: Seq
     }
     for name, table in named.items():
         write_scores(table, folder / name)
-    # Those of an earlier call with other baselines would be taken for this one's.
-    for old in set(folder.glob("validation*.parquet")) - {folder / name for name in named}:
-        old.unlink()
+    # Those of an earlier call with other baselines, or with --train, would be taken for this one's.
+    stale = set(folder.glob("validation*.parquet")) - {folder / name for name in named}
+    if settings.train is None:
+        stale |= {folder / LEAKS, folder / LEAKS_TABLE}
+    for old in stale:
+        old.unlink(missing_ok=True)
 
 
 def write_leak_files(

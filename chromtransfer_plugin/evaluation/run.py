@@ -16,6 +16,7 @@ from chromtransfer_plugin.evaluation.line_models import LineModels
 from chromtransfer_plugin.evaluation.outputs import check_folder, write_leak_files, write_line, write_summary
 from chromtransfer_plugin.evaluation.record import EvaluationRecord
 from chromtransfer_plugin.evaluation.results import compare_means, evaluate_line, means_over_lines
+from chromtransfer_plugin.evaluation.scored import FOLDER
 from chromtransfer_plugin.evaluation.scores import ScoreTable
 from chromtransfer_plugin.evaluation.settings import EvaluationSettings, expand
 from chromtransfer_plugin.files import make_folder
@@ -66,7 +67,10 @@ def evaluate(*, progress: bool = False, report: Report = lambda _: None, **optio
         if settings.train
         else {}
     )
-    make_folder(settings.out)
+    for path, dropped in {str(w.path): w.dropped for w in (*tests.values(), *trains.values())}.items():
+        if dropped:
+            report(f"{path}: {len(dropped)} rows dropped, see dropped.tsv")
+    make_folder(settings.out / FOLDER)
     leaks = _leaks(tests, trains, settings, report)
     models = LineModels(settings, tests, trains, progress, report)
     models.check()

@@ -202,7 +202,7 @@ def _check_lines(given: EvaluationSettings) -> None:
     for name in given.lines:
         if given.lines.count(name) > 1:
             raise ChromTransferError(f"--line {name}: was given {given.lines.count(name)} times.")
-        if name in _TAKEN or name != name.strip() or "/" in name or not name.isprintable():
+        if not name or name in _TAKEN or name != name.strip() or "/" in name or not name.isprintable():
             raise ChromTransferError(
                 f"--line {name!r}: names a folder of --out and a row of the tables, where it is not usable; rename it."
             )
@@ -221,6 +221,11 @@ def _check_models(given: EvaluationSettings) -> None:
     if not given.names:
         raise ChromTransferError(
             "evaluate: nothing to evaluate: give --model NAME=MODEL, --baseline KIND or --against NAME=FILE."
+        )
+    twice = next((name for name in given.names if given.names.count(name) > 1), None)
+    if twice is not None:
+        raise ChromTransferError(
+            f"evaluate: '{twice}' is the name of several of --model, --baseline and --against, expected each name once."
         )
     check_names("model", given.names)
     stray = sorted(set(given.logits) - set(given.against))
