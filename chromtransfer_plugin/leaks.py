@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ RECORD, TABLE = "leaks.json", "leaks.tsv"
 
 _SLOTS = 1 << 25  # of the table of test words that are held at once, 9 bytes each
 _WORST = 20
+_BARE = re.compile("[0-9]+|X|Y|M|MT")
 
 
 class LeakReport(BaseModel):
@@ -112,8 +115,8 @@ def find_leaks(
     Raises
     ------
     ChromTransferError
-        If there are no windows on a side, codes are given for one side only or not for each row, or ``k`` or ``share``
-        are out of range.
+        If there are no windows on a side, one side says ``chr1`` and the other ``1``, codes are given for one side only
+        or not for each row, or ``k`` or ``share`` are out of range.
     """
     _check(train, test, train_codes, test_codes)
     train_order = np.lexsort(
@@ -163,6 +166,17 @@ def _check(
             raise ChromTransferError("leaks: give the sequences of both sides, or of neither.")
         if codes is not None and len(codes) != len(table):
             raise ChromTransferError(f"leaks: {len(table)} {name} windows have {len(codes)} sequences.")
+    _require_one_naming(list(train["chrom"].unique()), list(test["chrom"].unique()))
+
+
+def _require_one_naming(train: Sequence[str], test: Sequence[str]) -> None:
+    """Raise if one side says `chr1` and the other `1`: then nothing would overlap."""
+    for prefixed, bare in ((train, test), (test, train)):
+        if all(name.startswith("chr") for name in prefixed) and all(map(_BARE.fullmatch, bare)):
+            raise ChromTransferError(
+                f"leaks: the contigs are called {prefixed[0]} on one side and {bare[0]} on the other, training or test. "
+                "Give both the names of one genome, e.g. `sed 's/^/chr/'`."
+            )
 
 
 def _names(table: pd.DataFrame) -> NDArray[np.object_]:

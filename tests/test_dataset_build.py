@@ -325,7 +325,10 @@ def test_a_test_set_of_one_class_is_noted(inputs, world):
     (inputs / "rdhs.bed").write_text("\n".join(row for row, kept in zip(rows, positive, strict=True) if kept))
     lines = {"A": config_of()["lines"]["A"]}
     manifest = build(inputs, lines=lines, split={"test": ["chr4"]})
-    assert manifest.remarks == ["A: the test set holds negatives alone, so no AUROC can be had there"]
+    assert manifest.remarks == [
+        "A: the test set holds negatives alone, so no AUROC can be had there",
+        "test chromosomes: chr4; `chromtransfer train` tests on chr2, chr3 unless `--test-chromosome` names others",
+    ]
 
 
 def test_chromosomes_limit_everything(inputs):

@@ -172,6 +172,7 @@ def test_split_command_and_refusals(files, tmp_path):
         (["--folds", "9"], "9 folds need at least 9"),
         ([str(regions)], "two files are called A"),
         (["--test-share", "1.5"], "fraction is 1.5"),
+        (["--test-share", "0.2", "--test", "chr2"], "--test, or --test-share, not both"),
     ):
         done = run(main, ["dataset", "split", *common, *arguments])
         assert done.exit_code == 1

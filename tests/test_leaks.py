@@ -132,3 +132,7 @@ def test_refusals(case):
         find_leaks(train, test, a[:3], b)
     with pytest.raises(ChromTransferError, match="k is 5"):
         find_leaks(train, test, a, b, k=5)
+    bare = test.assign(chrom=test["chrom"].str.removeprefix("chr"))
+    for sides in ((train, bare), (bare, train)):
+        with pytest.raises(ChromTransferError, match=r"are called chr\d on one side and \d on the other"):
+            find_leaks(*sides, None, None)

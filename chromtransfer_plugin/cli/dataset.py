@@ -50,7 +50,7 @@ def build(config: Path, out: Path, quiet: bool) -> None:
     help="What no two folds share; by homology, training windows like a test window are dropped.",
 )
 @click.option(
-    "--test", multiple=True, default=TEST_CHROMOSOMES, show_default=True, help="Test chromosome; repeat."
+    "--test", multiple=True, help=f"Test chromosome; repeat.  [default: {', '.join(TEST_CHROMOSOMES)}]"
 )
 @click.option(
     "--test-share", type=float, help="Instead of --test: whole groups with this share of the windows."

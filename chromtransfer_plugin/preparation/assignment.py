@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from chromtransfer_plugin.constants import TEST_CHROMOSOMES
 from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.preparation.config import Split
@@ -93,6 +94,16 @@ def one_class_parts(tables: Mapping[str, pd.DataFrame], positive: Mapping[str, s
                 f"{name}: {where} holds {'positives' if share else 'negatives'} alone, so no AUROC can be had there"
             )
     return found
+
+
+def other_test_chromosomes(split: Split) -> list[str]:
+    """Say what training must be told if the test chromosomes are not those that it leaves out of itself."""
+    if set(split.test) == set(TEST_CHROMOSOMES):
+        return []
+    return [
+        f"test chromosomes: {', '.join(split.test) or 'none'}; `chromtransfer train` tests on {', '.join(TEST_CHROMOSOMES)} "
+        "unless `--test-chromosome` names others"
+    ]
 
 
 def split_counts(tables: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, int]]:

@@ -10,7 +10,12 @@ import pandas as pd
 from chromtransfer_plugin.files import atomic_folder, remove_leftovers
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.json_record import write_record
-from chromtransfer_plugin.preparation.assignment import assign_splits, one_class_parts, split_counts
+from chromtransfer_plugin.preparation.assignment import (
+    assign_splits,
+    one_class_parts,
+    other_test_chromosomes,
+    split_counts,
+)
 from chromtransfer_plugin.preparation.calls import Called, call_regions, preflight
 from chromtransfer_plugin.preparation.config import DatasetConfig
 from chromtransfer_plugin.preparation.config_file import read_config
@@ -77,7 +82,7 @@ def build_dataset(
             name: table.assign(gc=composition_of(table, genome, "gc")[:, 0]) for name, table in sets.items()
         }
     positive = {name: OPEN if name == PRETRAINING else name for name in sets}
-    for text in one_class_parts(sets, positive):
+    for text in (*one_class_parts(sets, positive), *other_test_chromosomes(config.split)):
         ledger.remark(text)
     remove_leftovers(folder)
     with atomic_folder(folder) as temporary:
