@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ MODELS: Mapping[str, tuple[str, float, float]] = {
     "frozen trunk": ("fine-tuned", 1.4, -1.2),
     "authors": ("external", 1.7, 0.1),
 }
+FEW = {name: MODELS[name] for name in ("fine-tuned", "k-mers", "authors")}
+VOID = {"meta", "link", "br", "img", "input"}
 HOSTILE = "<script>alert('x')</script> & \"§\" $x$ µ"
 
 
@@ -257,3 +260,44 @@ def make_efficiency(folder: Path) -> Path:
     )
     write_record(record, folder / "efficiency.json")
     return folder
+
+
+class Page(HTMLParser):
+    """Text of cells by table and row, all attributes and tags; fails on tags that are not closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.tables: dict[str, list[list[str]]] = {}
+        self.cell: list[str] | None = None
+        self.caption = ""
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "tr":
+            self.tables.setdefault(self.caption, []).append([])
+        if tag in ("th", "td", "caption"):
+            self.cell = []
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+        if tag == "caption" and self.cell is not None:
+            self.caption, self.cell = "".join(self.cell), None
+        elif tag in ("th", "td") and self.cell is not None:
+            self.tables[self.caption][-1].append("".join(self.cell).strip())
+            self.cell = None
+
+    def handle_data(self, data):
+        if self.cell is not None:
+            self.cell.append(data)

@@ -82,6 +82,10 @@ def test_the_verdict_is_read_first_and_the_page_does_not_scroll_sideways(shown) 
             f"document.querySelectorAll('details').forEach((one) => {{ one.open = {str(opened).lower()} }})"
         )
         assert shown.execute_script("return document.documentElement.scrollWidth") <= width
+    shown.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    printed = shown.execute_script("return document.documentElement.scrollWidth")
+    shown.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert printed <= max(width, 718)  # an A4 page
     tall = shown.execute_script(
         "return [...document.querySelectorAll('figure svg')].map((one) => one.getBoundingClientRect().height)"
     )

@@ -58,7 +58,7 @@ def curve_figures(line: LineResult, scores: ScoreTable, palette: Palette, name: 
     )
     return (
         f'<div class="panels">{figure(roc, f"ROC on {line.line}. The diagonal is guessing.")}'
-        f"{figure(recall, f'Precision and recall on {line.line}. The grey line is guessing.')}</div>\n"
+        f"{figure(recall, f'Precision and recall on {line.line}. Grey: guessing, the share of open windows.')}</div>\n"
         f'<ul class="key" aria-label="Models, the best AUROC first">{key}</ul>\n'
     )
 

@@ -22,10 +22,12 @@ from chromtransfer_plugin.evaluation_report.load import (
 )
 from chromtransfer_plugin.evaluation_report.markup import escape, note
 from chromtransfer_plugin.evaluation_report.palette import make_palette
+from chromtransfer_plugin.evaluation_report.rules import LEVELS
 from chromtransfer_plugin.evaluation_report.sections_data import data_part
 from chromtransfer_plugin.evaluation_report.sections_evaluation import (
     Judged,
     line_part,
+    meanings_part,
     overview_part,
     verdict_part,
 )
@@ -181,7 +183,7 @@ def render(loaded: Loaded, judged: Sequence[Judged], title: str) -> str:
             [(name, _run_record(curves[0].path.parent)) for name, curves in loaded.runs],
             [text for one in judged for text in one.missing],
         ),
-        how=_part("how.html"),
+        how=meanings_part(LEVELS) + _part("how.html"),
     )
 
 

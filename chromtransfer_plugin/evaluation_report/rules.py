@@ -27,15 +27,17 @@ LEVELS: tuple[Level, ...] = (
     "cannot tell",
 )  # from best to worst
 
-# What a level means, in a few words for the page.
+# What a level means and what to do, in a few words for the page.
 MEANINGS: dict[Level, str] = {
-    "usable": "ranks windows well, better than k-mer counts if it was compared with them, and its probabilities are what "
-    "they say",
-    "usable for ranking": "ranks well, but correct its probabilities, or choose another threshold than 0.5, before you "
-    "read them",
-    "weak": "better than guessing, but not good, or not shown to beat k-mer counts",
-    "broken": "not shown to be better than guessing, or poor and worse than k-mer counts",
-    "cannot tell": "too few test windows, no intervals, or test windows that were known from training",
+    "usable": "ranks windows well, better than k-mer counts if it was compared with them, and nothing speaks against its "
+    "probabilities: use it",
+    "usable for ranking": "ranks windows well, but correct its probabilities, or choose another threshold than 0.5, before "
+    "you read them",
+    "weak": "better than guessing, but not good, or not shown to beat k-mer counts: use it for averages over many windows "
+    "at most, and train on more",
+    "broken": "not shown to be better than guessing, or poor and worse than k-mer counts: do not use it, look for a mistake",
+    "cannot tell": "too few test windows, no intervals, or test windows that were known from training: test again before "
+    "you trust it",
 }
 
 FEWEST = 20  # windows of each class, and loci, below which nothing is said

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from chromtransfer_plugin.evaluation.record import COMPARED, METRICS, LineResult, ModelResult
@@ -29,7 +29,7 @@ from chromtransfer_plugin.evaluation_report.markup import (
 )
 from chromtransfer_plugin.evaluation_report.numbers import measure_of
 from chromtransfer_plugin.evaluation_report.palette import swatch
-from chromtransfer_plugin.evaluation_report.rules import FLOOR
+from chromtransfer_plugin.evaluation_report.rules import FLOOR, LEVELS, MEANINGS, Level
 from chromtransfer_plugin.evaluation_report.sections_data import leak_part
 from chromtransfer_plugin.evaluation_report.verdict import Verdict, headlines, of_interest
 from chromtransfer_plugin.learning_curves import Diagnosis, LearningCurve
@@ -42,6 +42,7 @@ _RANKING = (
     "auroc", "average_precision", "average_precision_calls", "auprc_davis_goadrich", "f1_weighted", "brier",
     "log_loss", "ece",
 )  # fmt: skip
+_KINDS = {"given": "your model", "external": "scores from elsewhere"}  # others are baselines
 _CALLS = ("f1_positive", "f1_negative", "f1_weighted", "f1_macro", "accuracy")
 _BEST = tuple(name for name in METRICS if name.startswith("best_"))
 
@@ -90,9 +91,16 @@ def verdict_part(judged: Sequence[Judged], overviews: Sequence[str]) -> str:
         if len(judged) > 1:
             parts.append(f"<h3>{escape(one.evaluated.name)}</h3>\n")
         parts += [f'<p class="headline">{escape(text)}</p>\n' for text in headlines(verdicts)]
+        parts.append(meanings_part({verdict.level for verdict in verdicts}))
         boxes = f'<div class="boxes">{"".join(map(_box, verdicts))}</div>\n'
         parts += [overview, boxes] if len(verdicts) > FEW_BOXES else [boxes, overview]
     return "".join(parts)
+
+
+def meanings_part(levels: Collection[Level]) -> str:
+    """Say what levels mean, from the best to the worst."""
+    said = (f"<li><b>{level}</b>: {escape(MEANINGS[level])}.</li>" for level in LEVELS if level in levels)
+    return f'<ul class="meanings">{"".join(said)}</ul>\n'
 
 
 def _box(verdict: Verdict) -> str:
@@ -166,7 +174,10 @@ def line_part(judged: Judged, number_of: int, palette: Palette, prefix: str, ope
     """Write all of one line, folded unless ``opened``."""
     line = judged.evaluated.record.lines[number_of]
     name = f"{prefix}-line-{number_of}"
-    words = " ".join(badge(judged.verdicts[line.line, model.name].level) for model in of_interest(line))
+    words = " ".join(
+        f'<span class="of">{escape(model.name)} {badge(judged.verdicts[line.line, model.name].level)}</span>'
+        for model in of_interest(line)
+    )
     learning = "".join(
         learning_figure(*judged.learning[line.line, model.name], model.name, f"{name}-{i}")
         for i, model in enumerate(line.models)
@@ -203,14 +214,23 @@ def _reliability(line: LineResult, palette: Palette, name: str) -> str:
 
 def _facts(line: LineResult) -> str:
     notes = "".join(f"<li>{escape(text)}</li>" for text in line.read)
-    models = "".join(
-        f"<li>{escape(model.name)}: {escape(model.kind)}{f', output {escape(model.output)}' if model.output else ''}, "
-        f"{escape(model.source)}{f'. {escape(model.note)}' if model.note else ''}</li>"
+    models = [
+        [
+            escape(model.name),
+            escape(
+                _KINDS.get(model.kind, "baseline" if model.name == model.kind else f"baseline: {model.kind}")
+            ),
+            escape(model.output) or UNKNOWN,
+            escape(model.source) or UNKNOWN,
+            escape(model.note) or UNKNOWN,
+        ]
         for model in line.models
-    )
+    ]
+    heads = ["Model", "Kind", "Output", "From", "Remark"]
+    known = table(f"{line.line}: models", heads, models, text=range(1, len(heads)))
     return (
         f"<p>{line.n:,} windows in {line.n_loci:,} loci: {line.n_positive:,} open, {line.n - line.n_positive:,} closed."
-        f"</p>\n{details('What was read, and which models these are', f'<ul>{notes}{models}</ul>')}"
+        f"</p>\n{details('What was read, and which models these are', f'<ul>{notes}</ul>{known}')}"
     )
 
 

@@ -50,7 +50,8 @@ def plot_precision_recall(
             ax.axhline(share, color="0.6", linewidth=1)
             ax.text(
                 0.99, share + (0.015 if share < 0.1 else -0.02), f"guessing: {share:.3f}",
-                ha="right", va="bottom" if share < 0.1 else "top", fontsize=FONT - 1, color="0.35",
+                ha="right", va="bottom" if share < 0.1 else "top", fontsize=FONT - 1, color="0.25", zorder=4,
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
             )  # fmt: skip
         precision, recall, _ = precision_recall_curve(labels, scores)
         color, style = styles[i % len(styles)]

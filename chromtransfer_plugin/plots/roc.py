@@ -59,8 +59,8 @@ def plot_roc(
             label=f"{name}: {auroc(labels, scores):.3f}",
         )
     ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    ax.set_xlabel("False positive rate", fontsize=FONT)
-    ax.set_ylabel("True positive rate", fontsize=FONT)
+    ax.set_xlabel("False positive rate: closed called open", fontsize=FONT)
+    ax.set_ylabel("True positive rate: open called open", fontsize=FONT)
     ax.set_title(title, fontsize=FONT + 1)
     if legend:
         ax.legend(
