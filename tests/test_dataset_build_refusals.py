@@ -162,6 +162,7 @@ def test_a_folder_is_no_file(inputs):
     (inputs / "D.bw").mkdir()
     message = refusal(inputs, lines=lines_with(A={"signal": ["A.1.bw", "D.bw"]}))
     assert message.startswith(f"{inputs}/D.bw: is a folder, expected a file")
+    assert "...: cannot be read (File name too long)." in refusal(inputs, regions=["x" * 300])
 
 
 @pytest.mark.parametrize("key", ["blacklist", "gaps"])

@@ -210,7 +210,7 @@ def test_bad_sizes_are_refused(tmp_path, text, words):
 
 def test_tiles_keep_their_distance_from_every_region():
     rng = np.random.default_rng(6)
-    table, others = random_places(rng, 400, 60), [random_places(rng, 10, 300), random_places(rng, 3, 5)]
+    table, others = random_places(rng, 150, 60), [random_places(rng, 10, 300), random_places(rng, 3, 5)]
     for gap in (0, 1, 100):
         wanted = [
             all(

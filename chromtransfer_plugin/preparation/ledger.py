@@ -66,6 +66,12 @@ class Ledger:
         """Raise before any work if a file is not there."""
         for written in files:
             path = self.path(written)
-            if not path.is_file():
+            try:
+                found = path.is_file()
+            except OSError as error:
+                raise ChromTransferError(
+                    f"{str(path)[:120]}...: cannot be read ({error.strerror})."
+                ) from error
+            if not found:
                 what = "is a folder, expected a file" if path.is_dir() else "no such file"
                 raise ChromTransferError(f"{path}: {what} (named as {written!r}, relative to {self.base}).")
