@@ -32,13 +32,18 @@ from matplotlib.figure import Figure
 from chromtransfer_plugin.evaluation.record import METRICS, Comparison, LineResult, Measure, ModelResult
 from chromtransfer_plugin.evaluation.scores import SCORES, ScoreTable
 from chromtransfer_plugin.evaluation_report import write_report
+from chromtransfer_plugin.evaluation_report.load import Evaluated
 from chromtransfer_plugin.evaluation_report.markup import measure
+from chromtransfer_plugin.evaluation_report.page import judge_all
 from chromtransfer_plugin.evaluation_report.palette import make_palette
 from chromtransfer_plugin.evaluation_report.rules import LEVELS, MEANINGS
+from chromtransfer_plugin.evaluation_report.section_overview import overview_part
 from chromtransfer_plugin.evaluation_report.sections_evaluation import best_model
 from chromtransfer_plugin.json_record import write_record
 from chromtransfer_plugin.metrics import binary_metrics
 from chromtransfer_plugin.report.page import policy_hash
+
+MATRIX = "AUROC and verdict of every model on every line"
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +93,7 @@ def test_numbers_are_those_of_the_record(folder: Path, text: str) -> None:
             assert [float(cell) for cell in row[2:]] == pytest.approx(
                 [one["p_bootstrap"], one["p_delong"], one["q"]], rel=0.06
             )
-    matrix = page.tables["AUROC and verdict of every model on every line"]
+    matrix = page.tables[MATRIX]
     assert matrix[0] == ["Line", "Windows", *FEW]
     assert [row[0] for row in matrix[1:]] == ["HEPG2", "K562"]
     assert matrix[1][3].endswith("floor")
@@ -163,7 +168,7 @@ def test_the_same_input_gives_the_same_bytes(folder: Path, text: str, tmp_path: 
     assert str(folder) not in text
 
 
-def test_hostile_names_stay_text(tmp_path: Path) -> None:
+def test_hostile_names_stay_text(tmp_path: Path, recwarn) -> None:
     models = {
         HOSTILE: FEW["fine-tuned"],
         "</svg><img src=x onerror=alert(1)>": FEW["k-mers"],
@@ -177,6 +182,7 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     text = write_report([tmp_path / "<u>"], tmp_path / "r.html", title="<h1>\ud800").path.read_text(
         encoding="utf-8"
     )
+    assert not recwarn.list  # that this machine's fonts lack a sign is no concern of the page's
     page = Page(text)
     assert not {"script", "img", "b>", "i", "u"} & set(page.tags)
     assert page.tags.count("h1") == 1
@@ -307,6 +313,23 @@ def test_colours_of_text_are_told_from_what_they_lie_on(text: str) -> None:
     assert contrast(bars[1], "#fff") >= 3
     for grey in ("0.25", "0.35"):  # of text in figures
         assert contrast("#" + 3 * f"{round(255 * float(grey)):02x}", "#fff") >= 4.5
+
+
+def test_many_models_have_rows_in_the_overview() -> None:
+    models = {f"model {i}": ("given" if i else "kmer", 1.0, 0.0) for i in range(9)}
+    tables = [make_scores(line, models, 60, seed) for seed, line in enumerate(("HEPG2", "K562"))]
+    lines = [
+        judge_scores(one, {name: kind for name, (kind, _, _) in models.items()}, {}, 0) for one in tables
+    ]
+    lines[1] = lines[1].model_copy(update={"models": lines[1].models[:8]})
+    judged = judge_all(Evaluated(Path("e"), "e", make_record(lines, 0), {}))
+    matrix = Page(overview_part(judged, make_palette(models), "x")).tables[MATRIX]
+    assert matrix[0] == ["Model", "HEPG2", "K562"]
+    assert [row[0] for row in matrix[1:]] == ["Windows", *models]
+    assert matrix[1][1].startswith("60 ")
+    assert matrix[2][2].endswith("floor")
+    assert matrix[10][1] == f"{lines[0].models[8].measures['auroc'].value:.3f} ? cannot tell"
+    assert matrix[10][2] == "–"
 
 
 def test_each_model_has_a_style_of_its_own() -> None:

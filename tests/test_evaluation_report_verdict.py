@@ -189,7 +189,7 @@ def test_rules(changes: dict[str, Any], level: str, said: str, beside: dict[str,
         ({"leaks": None}, "it was not looked whether test windows are known"),
         ({"leaks": leaks(n_overlapping=101)}, "flatter"),
         ({"comparisons": [against("paper", -0.2, -0.001, -0.1)]}, "below paper"),
-        ({"comparisons": [against("paper", -0.1, 0.1)]}, "cannot be told from paper"),
+        ({"comparisons": [against("paper", -0.1, 0.1)]}, "not shown to differ from paper"),
         ({"comparisons": [against("paper", 0.001, 0.1)]}, "above paper"),
         ({"learning": Diagnosis("overfits", "Overfits: it does.")}, "“Overfits: it does”"),
         ({"learning": Diagnosis("improving", "Still improving: it does.")}, "“Still improving: it does”"),
@@ -217,6 +217,11 @@ def test_leaks_say_nothing_on_a_pretrained_model_and_few_leaks_are_not_mentioned
 def test_better_scores_are_pointed_out() -> None:
     found = verdict(comparisons=[against("paper", -0.2, -0.001, -0.1)])
     assert found.advice.endswith("Better scores exist for these windows: paper.")
+    two = [against(name, -0.2, -0.001, -0.1) for name in ("paper", "rival")]
+    models = [model(), *(model(name, "external") for name in ("paper", "rival"))]
+    found = verdict(comparisons=two, models=models)
+    assert found.advice.count("Better scores") == 1
+    assert found.advice.endswith("for these windows: paper, rival.")
 
 
 def test_the_worst_decides_and_what_cannot_be_told_comes_before_all() -> None:

@@ -23,12 +23,11 @@ from chromtransfer_plugin.evaluation_report.load import (
 from chromtransfer_plugin.evaluation_report.markup import escape, note
 from chromtransfer_plugin.evaluation_report.palette import make_palette
 from chromtransfer_plugin.evaluation_report.rules import LEVELS
+from chromtransfer_plugin.evaluation_report.section_overview import Judged, overview_part
 from chromtransfer_plugin.evaluation_report.sections_data import data_part
 from chromtransfer_plugin.evaluation_report.sections_evaluation import (
-    Judged,
     line_part,
     meanings_part,
-    overview_part,
     verdict_part,
 )
 from chromtransfer_plugin.evaluation_report.sections_run import run_part

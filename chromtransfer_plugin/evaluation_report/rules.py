@@ -244,22 +244,21 @@ def floor(case: Case) -> Iterator[Finding]:
 
 def reference(case: Case) -> Iterator[Finding]:
     """How it compares with scores from elsewhere, such as the authors'."""
-    for other in case.line.models:
-        difference = case.difference(other) if other.kind == REFERENCE else None
-        if difference is None or difference.low is None or difference.high is None:
+    found = [
+        (other.name, difference)
+        for other in case.line.models
+        if other.kind == REFERENCE and (difference := case.difference(other)) is not None
+    ]
+    better = [name for name, difference in found if difference.high is not None and difference.high < 0]
+    advice = f"Better scores exist for these windows: {', '.join(better)}."
+    for name, difference in found:
+        if difference.low is None or difference.high is None:
             continue
-        text = f"{other.name} (AUROC {with_interval(difference, signed=True)})"
-        if difference.high < 0:
-            yield Finding(
-                "reference",
-                "usable",
-                f"it is below {text}",
-                f"Better scores exist for these windows: {other.name}.",
-            )
-        elif difference.low > 0:
-            yield Finding("reference", "usable", f"it is above {text}")
-        else:
-            yield Finding("reference", "usable", f"it cannot be told from {text}")
+        how = (
+            "below" if difference.high < 0 else "above" if difference.low > 0 else "not shown to differ from"
+        )
+        text = f"it is {how} {name} (AUROC {with_interval(difference, signed=True)})"
+        yield Finding("reference", "usable", text, advice if name in better else "")
 
 
 def calls(case: Case) -> Iterator[Finding]:

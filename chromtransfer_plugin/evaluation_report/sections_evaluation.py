@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Sequence
 
 from chromtransfer_plugin.evaluation.record import COMPARED, METRICS, LineResult, ModelResult
 from chromtransfer_plugin.evaluation_report.figures import (
@@ -13,7 +12,6 @@ from chromtransfer_plugin.evaluation_report.figures import (
     learning_figure,
     reliability_figures,
 )
-from chromtransfer_plugin.evaluation_report.load import Evaluated
 from chromtransfer_plugin.evaluation_report.markup import (
     UNKNOWN,
     badge,
@@ -24,15 +22,13 @@ from chromtransfer_plugin.evaluation_report.markup import (
     note,
     number,
     p_value,
-    plain_badge,
     table,
 )
 from chromtransfer_plugin.evaluation_report.numbers import measure_of
-from chromtransfer_plugin.evaluation_report.palette import swatch
-from chromtransfer_plugin.evaluation_report.rules import FLOOR, LEVELS, MEANINGS, Level
+from chromtransfer_plugin.evaluation_report.rules import LEVELS, MEANINGS, Level
+from chromtransfer_plugin.evaluation_report.section_overview import Judged
 from chromtransfer_plugin.evaluation_report.sections_data import leak_part
 from chromtransfer_plugin.evaluation_report.verdict import Verdict, headlines, of_interest
-from chromtransfer_plugin.learning_curves import Diagnosis, LearningCurve
 from chromtransfer_plugin.plots.reliability import FEWEST
 
 FEW_BOXES = 3
@@ -42,37 +38,13 @@ _RANKING = (
     "auroc", "average_precision", "average_precision_calls", "auprc_davis_goadrich", "f1_weighted", "brier",
     "log_loss", "ece",
 )  # fmt: skip
-_KINDS = {"given": "your model", "external": "scores from elsewhere"}  # others are baselines
+_KINDS = {
+    "given": "your model",
+    "fine-tuned": "fine-tuned here",
+    "external": "scores from elsewhere",
+}  # or baselines
 _CALLS = ("f1_positive", "f1_negative", "f1_weighted", "f1_macro", "accuracy")
 _BEST = tuple(name for name in METRICS if name.startswith("best_"))
-
-
-class Judged(NamedTuple):
-    """An evaluation with what is thought of each of its models.
-
-    Attributes
-    ----------
-    evaluated : Evaluated
-    verdicts : dict of (str, str) to Verdict
-        By line and model.
-    learning : dict of (str, str) to (list of LearningCurve, Diagnosis)
-        Of the models whose training run is known.
-    missing : list of str
-        Training runs that are not where the record says.
-    """
-
-    evaluated: Evaluated
-    verdicts: Mapping[tuple[str, str], Verdict]
-    learning: Mapping[tuple[str, str], tuple[list[LearningCurve], Diagnosis]]
-    missing: list[str]
-
-    def chosen(self) -> list[Verdict]:
-        """Return the verdicts on the models that the page is about, by line."""
-        return [
-            self.verdicts[line.line, model.name]
-            for line in self.evaluated.record.lines
-            for model in of_interest(line)
-        ]
 
 
 def verdict_part(judged: Sequence[Judged], overviews: Sequence[str]) -> str:
@@ -116,58 +88,6 @@ def _box(verdict: Verdict) -> str:
 
 def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
-
-
-def overview_part(judged: Judged, palette: Palette, prefix: str) -> str:
-    """Write the matrix of lines and models: AUROC, its interval and the verdict in a word."""
-    record = judged.evaluated.record
-    models = list(dict.fromkeys(model.name for line in record.lines for model in line.models))
-    rows = []
-    for i, line in enumerate(record.lines):
-        share = f"{line.n_positive / line.n:.1%}" if line.n else UNKNOWN
-        found = {model.name: model for model in line.models}
-        cells = [
-            f'<a href="#{prefix}-line-{i}">{escape(line.line)}</a>',
-            f'{line.n:,} <span class="interval">{share} open</span>',
-        ]
-        for name in models:
-            if name not in found:
-                cells.append(UNKNOWN)
-                continue
-            is_floor = found[name].kind == FLOOR
-            word = plain_badge("floor") if is_floor else badge(judged.verdicts[line.line, name].level)
-            cells.append(f"{measure(measure_of(found[name], 'auroc'))} {word}")
-        rows.append(cells)
-    if record.means:
-        means = {mean.name: mean.measures for mean in record.means}
-        rows.append(
-            [
-                "Mean of lines",
-                "",
-                *(
-                    measure(means[name]["auroc"]) if "auroc" in means.get(name, {}) else UNKNOWN
-                    for name in models
-                ),
-            ]
-        )
-    key = "".join(f"<li>{swatch(palette[name])} {escape(name)}</li>" for name in models)
-    drawn = f"{record.resamples:,} bootstrap resamples of {'whole loci' if record.resample == 'locus' else 'windows'}"
-    intervals = (
-        f"In brackets: {record.level:.0%} intervals from {drawn}."
-        if record.resamples
-        else "Without intervals."
-    )
-    return (
-        table(
-            "AUROC and verdict of every model on every line",
-            ["Line", "Windows", *models],
-            rows,
-            stack=False,
-            kind="matrix",
-        )
-        + note(f"{intervals} 0.5 is guessing, 1 is perfect.")
-        + f'<ul class="key" aria-label="Lines of the models in all figures">{key}</ul>\n'
-    )
 
 
 def line_part(judged: Judged, number_of: int, palette: Palette, prefix: str, opened: bool) -> str:
