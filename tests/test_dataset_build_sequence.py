@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from preparation_cases import LINES, SIZES, build, table, write_inputs
+from preparation_cases import LINES, SIZES, build, funnel, table, write_inputs
 
 from chromtransfer_plugin.genome import Genome
 from chromtransfer_plugin.preparation.matching import composition
@@ -42,6 +42,19 @@ def test_matched_negatives_are_composed_like_the_positives(inputs, how):
     assert gc["none"] > 0.05
     assert abs(gc[how]) < 0.02
     assert manifest.matching["A: background"]["how"] == how
+
+
+def test_matching_without_a_choice_is_noted(inputs):
+    """A ratio that takes every tile; the negatives of the lines have a choice."""
+    tiles = {"match": "gc", "distance": 500}
+    plain = build(inputs, "plain", negatives={"ratio": 1}, pretraining={**tiles, "ratio": 0.3})
+    assert not any("had no choice" in remark for remark in plain.remarks)
+    n = funnel(plain, "pre-training")["tiles at least 500 bp from every region"]
+    assert n < funnel(plain, "pre-training")["positives (open)"]  # without a ratio, all tiles are taken
+    taken = build(inputs, "taken", negatives={"ratio": 1}, pretraining=tiles)
+    assert [remark for remark in taken.remarks if "had no choice" in remark] == [
+        f"pre-training tiles: all {n} there are were taken, so matching by gc had no choice; a smaller ratio leaves one"
+    ]
 
 
 def test_windows_of_one_sequence_are_in_one_fold(inputs):

@@ -171,4 +171,10 @@ def _sets(
         drawing = Drawing(config.seed, config.pretraining.match, genome)
         sets[PRETRAINING] = pretraining_set(config.pretraining, called, intervals, genome, drawing, ledger)
         facts = {**facts, **drawing.facts}
+    for purpose, one in facts.items():
+        if one.n == one.n_candidates:
+            ledger.remark(
+                f"{purpose}: all {one.n:,} there are were taken, so matching by {one.how} had no choice; a smaller ratio "
+                "leaves one"
+            )
     return sets, as_records(facts)
