@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from kipoi_cases import make_checkpoint
 
 from chromtransfer_plugin.cli import main
 from chromtransfer_plugin.dataset import epoch_order, load_windows
+from chromtransfer_plugin.efficiency import train_draw
 from chromtransfer_plugin.efficiency.record import read_efficiency
 from chromtransfer_plugin.efficiency.run import run_efficiency
 from chromtransfer_plugin.errors import ChromTransferError
@@ -154,6 +156,37 @@ def test_draws_of_another_analysis_are_refused(data, finished, tmp_path):
     predictions.with_suffix(".json").write_text('{"half')
     with pytest.raises(ChromTransferError, match=r"share_0\.3_draw_0\.json: .* Delete it and run"):
         run(data, tmp_path)
+
+
+def test_draws_of_other_windows_are_refused(data, finished, tmp_path):
+    for part, name in (("train", "training windows"), ("test", "test windows")):
+        fewer = tmp_path / f"{part}.csv"
+        fewer.write_text("".join(data[part].read_text().splitlines(keepends=True)[:-1]))
+        with pytest.raises(ChromTransferError, match=f"of other: {name}"):
+            run(data, finished[0], **{part: fewer})
+
+
+def test_the_fold_that_validates_is_not_trained_on(data, tmp_path, monkeypatch):
+    seen = []
+
+    def spy(_, splits, *__, **___):
+        seen.append(splits)
+        fitted = SimpleNamespace(history=[None] * 3, best=SimpleNamespace(epoch=2))
+        return SimpleNamespace(progress=SimpleNamespace(), fit=lambda: fitted)
+
+    monkeypatch.setattr(train_draw, "make_trainer", spy)
+    monkeypatch.setattr(train_draw, "_test_logits", lambda job, _: np.zeros((job.test.n, 1), np.float32))
+    record = run(data, tmp_path / "out", mode="full", fractions=(1.0,))
+    ((trained, validated),) = [
+        [{tuple(row) for row in part.table[["chrom", "start"]].to_numpy()} for part in splits[:2]]
+        for splits in seen
+    ]
+    assert not trained & validated
+    assert len(trained | validated) == 120
+    assert not {chrom for chrom, _ in trained} & {chrom for chrom, _ in validated}  # whole loci
+    (draw,) = record.draws
+    assert (draw.n_validation, draw.epochs, draw.best_epoch) == (len(validated), 3, 2)
+    assert 30 <= len(validated) <= 50
 
 
 def test_a_folder_of_something_else_is_left_alone(data, tmp_path):
