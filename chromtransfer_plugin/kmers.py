@@ -109,18 +109,25 @@ _ENTERED, _SEEN = 1, 2
 
 
 @_compiled
+def _slot_of(word: np.uint64, keys: NDArray[np.uint64], taken: NDArray[Any]) -> np.uint64:
+    """Find the slot of a word in a table, whose number of slots is a power of two, or the free one where it would be."""
+    last = np.uint64(len(keys) - 1)
+    slot = word & last
+    while taken[slot] and keys[slot] != word:
+        slot = (slot + np.uint64(1)) & last
+    return slot
+
+
+@_compiled
 def enter_words(
     codes: NDArray[np.uint8], k: int, bits: int, part: int, keys: NDArray[np.uint64], state: NDArray[np.uint8]
 ) -> None:
     """Enter the words of a part into a table, whose number of slots is a power of two and more than the words."""
     buffer = np.empty(codes.shape[1], np.uint64)
-    last = np.uint64(len(keys) - 1)
     for row in range(codes.shape[0]):
         for word in buffer[: _words_of(codes[row], k, buffer)]:
             if _chosen(word, bits, part, 1):
-                slot = word & last
-                while state[slot] and keys[slot] != word:
-                    slot = (slot + np.uint64(1)) & last
+                slot = _slot_of(word, keys, state)
                 keys[slot], state[slot] = word, _ENTERED
 
 
@@ -130,13 +137,10 @@ def see_words(
 ) -> None:
     """Mark which entered words these windows have."""
     buffer = np.empty(codes.shape[1], np.uint64)
-    last = np.uint64(len(keys) - 1)
     for row in range(codes.shape[0]):
         for word in buffer[: _words_of(codes[row], k, buffer)]:
             if _chosen(word, bits, part, 1):
-                slot = word & last
-                while state[slot] and keys[slot] != word:
-                    slot = (slot + np.uint64(1)) & last
+                slot = _slot_of(word, keys, state)
                 if state[slot]:
                     state[slot] = _SEEN
 
@@ -148,13 +152,10 @@ def count_seen(
 ) -> None:  # fmt: skip
     """Add, for each of the windows that were entered, how many words of a part were seen, and how many there are."""
     buffer = np.empty(codes.shape[1], np.uint64)
-    last = np.uint64(len(keys) - 1)
     for row in range(codes.shape[0]):
         for word in buffer[: _words_of(codes[row], k, buffer)]:
             if _chosen(word, bits, part, 1):
-                slot = word & last
-                while keys[slot] != word:
-                    slot = (slot + np.uint64(1)) & last
+                slot = _slot_of(word, keys, state)
                 total[row] += 1
                 seen[row] += state[slot] == _SEEN
 
@@ -188,12 +189,9 @@ def _fill_table(
 ) -> int:
     """Enter the words of one window, with how often each occurs, into an empty table; how many words."""
     held[:] = 0
-    last = np.uint64(len(keys) - 1)
     n = _words_of(codes, k, buffer)
     for word in buffer[:n]:
-        slot = word & last
-        while held[slot] and keys[slot] != word:
-            slot = (slot + np.uint64(1)) & last
+        slot = _slot_of(word, keys, held)
         keys[slot] = word
         held[slot] += 1
     return n
@@ -205,20 +203,15 @@ def _shared(
     used: NDArray[np.int32],
 ) -> tuple[int, int]:  # fmt: skip
     """Count the words of a window that a table holds, each as often as both have it; and all its words."""
-    last = np.uint64(len(keys) - 1)
     n = _words_of(codes, k, buffer)
     common = 0
     for word in buffer[:n]:
-        slot = word & last
-        while held[slot] and keys[slot] != word:
-            slot = (slot + np.uint64(1)) & last
+        slot = _slot_of(word, keys, held)
         if held[slot] > used[slot]:
             used[slot] += 1
             common += 1
     for word in buffer[:n]:
-        slot = word & last
-        while held[slot] and keys[slot] != word:
-            slot = (slot + np.uint64(1)) & last
+        slot = _slot_of(word, keys, held)
         used[slot] = 0
     return common, n
 
