@@ -49,8 +49,8 @@ def test_two_evaluations_of_a_line_are_told_apart_by_as_much_of_the_path_as_it_t
     assert str(tmp_path) not in text
     assert "<h1>Is the model good?</h1>" in text
     Page(text)
-    result = CliRunner().invoke(main, ["report", *map(str, folders), "-o", str(tmp_path / "r.html")])
-    assert [line.partition(" ")[0] for line in result.output.splitlines()] == ["old/e:", "new/e:", "Written:"]
+    result = CliRunner().invoke(main, ["report", *map(str, folders[::-1]), "-o", str(tmp_path / "r.html")])
+    assert [line.partition(" ")[0] for line in result.output.splitlines()] == ["link:", "e:", "Written:"]
 
 
 def test_a_metric_that_an_older_record_lacks_is_a_dash(small: Path, tmp_path: Path) -> None:

@@ -204,6 +204,7 @@ def test_what_is_stated_only(changes: dict[str, Any], said: str) -> None:
 
 def test_leaks_say_nothing_on_a_pretrained_model_and_few_leaks_are_not_mentioned() -> None:
     assert verdict(model(kind="pretrained"), leaks=leaks(n_identical=9000)).level == "usable"
+    assert verdict(model(kind="external"), leaks=leaks(n_identical=9000)).level == "usable"
     assert not any(reason.rule == "leaks" for reason in verdict(model(kind="pretrained"), leaks=None).reasons)
     said = [
         reason.text for reason in verdict(leaks=leaks(n_overlapping=100)).reasons if reason.rule == "leaks"
@@ -220,6 +221,7 @@ def test_better_scores_are_pointed_out() -> None:
     two = [against(name, -0.2, -0.001, -0.1) for name in ("paper", "rival")]
     models = [model(), *(model(name, "external") for name in ("paper", "rival"))]
     found = verdict(comparisons=two, models=models)
+    assert "Better" not in verdict(comparisons=[against("paper", -0.1, 0.1)]).advice
     assert found.advice.count("Better scores") == 1
     assert found.advice.endswith("for these windows: paper, rival.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,7 +96,8 @@ def load_runs(folders: Sequence[str | Path]) -> Loaded:
     """
     if not folders:
         raise ChromTransferError("report: name at least one folder with a result.")
-    unique = list({_resolved(folder): Path(folder) for folder in folders}.values())
+    first = {_resolved(folder): Path(folder) for folder in reversed(folders)}
+    unique = [first[path] for path in dict.fromkeys(map(_resolved, folders))]
     names = dict(zip(unique, _short_names(unique), strict=True))
     return Loaded(
         folders=unique,
@@ -179,7 +181,9 @@ def _short_names(folders: Sequence[Path]) -> list[str]:
     """Call each folder by as many of the last parts of its path as tell it from the others; check that it is known."""
     for folder in folders:
         _check_known(folder)
-    paths = [_resolved(folder).parts for folder in folders]
+    paths = [
+        Path(os.path.abspath(folder)).parts for folder in folders
+    ]  # links keep the names that they were given
     names = []
     for path in paths:
         n = 1
