@@ -208,6 +208,14 @@ def test_bad_sizes_are_refused(tmp_path, text, words):
         Contigs(tmp_path / "s")
 
 
+@pytest.mark.parametrize("gap", [0, 1, 300])
+def test_a_window_exactly_as_far_is_kept_and_one_base_nearer_is_not(gap):
+    region = pd.DataFrame({"chrom": ["chr1"], "start": [5_000], "end": [5_200]})
+    start = np.array([5_000 - gap - 600, 5_000 - gap - 599, 5_200 + gap - 1, 5_200 + gap])
+    windows = pd.DataFrame({"chrom": "chr1", "start": start, "end": start + 600})
+    assert away_from(windows, [region], gap).tolist() == [True, False, False, True]
+
+
 def test_tiles_keep_their_distance_from_every_region():
     rng = np.random.default_rng(6)
     table, others = random_places(rng, 150, 60), [random_places(rng, 10, 300), random_places(rng, 3, 5)]
