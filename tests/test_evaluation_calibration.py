@@ -235,3 +235,15 @@ def test_bad_levels_are_named() -> None:
     y, p = planted(50, 1.0)
     with pytest.raises(ChromTransferError, match=r"got 90"):
         conformal_sets(y, p, np.arange(50), levels=[90])
+
+
+def test_a_set_is_of_the_window_of_rank_n_plus_one_times_the_level():
+    p_open = (
+        np.arange(1, 11) / 20 + 0.4
+    )  # of 10 windows, ceil(11 * 0.8) = 9 must be reached: the second lowest
+    held = Held(np.repeat([1, 0], 10), np.concatenate([p_open, 1 - p_open]), "validation fold")
+    y, p = np.array([1, 1, 0, 0]), np.array([0.51, 0.49, 0.49, 0.51])
+    (found,) = conformal_sets(y, p, np.arange(4), validation=held, levels=(0.8,))
+    assert (found.coverage_open, found.coverage_closed) == (0.5, 0.5)
+    (found,) = conformal_sets(y, p - 0.02 * (p > 0.5), np.arange(4), validation=held, levels=(0.8,))
+    assert found.coverage_open == 0
