@@ -249,6 +249,7 @@ def test_references_are_models_and_numbers(data, tmp_path):
         ({"references": ["x=7"]}, "an AUROC lies between 0 and 1"),
         ({"references": ["x=nowhere"]}, "nowhere"),
         ({"test": (), "test_chromosomes": ("chr2",)}, "of 0 test windows 0 are positive"),
+        ({"test_chromosomes": ("chr2",)}, "Leave one of the two out"),
     ],
 )
 def test_bad_input_is_refused_before_any_work(data, tmp_path, changes, message):

@@ -139,6 +139,8 @@ def test_pairs_are_with_the_first_model_and_with_the_floor():
     assert pairs_of(["a", "b", "kmer"]) == [("a", "b"), ("a", "kmer"), ("b", "kmer")]
     assert pairs_of(["kmer", "a"]) == [("kmer", "a")]
     assert pairs_of(["a"]) == []
+    assert pairs_of(["a", "binary", "fine-tuned"])[2:] == [("fine-tuned", "binary")]
+    assert pairs_of(["fine-tuned", "binary"]) == [("fine-tuned", "binary")]
 
 
 def test_the_recorded_command_gives_the_same_bytes(options, done, tmp_path):

@@ -123,7 +123,7 @@ BAD = {
                                 "do not fit evaluation.json"),
     "a number that is none": (rewrite_first("auroc", value=float("nan")), "lines.0.models.0.measures.auroc.value is not"),
     "an endless number": (rewrite_first("ece", high=float("inf")), "the number at lines.0.models.0.measures.ece.high"),
-    "calls that do not add up": (rewrite_first(None, tp=-5, fn=26), "do not add up to the line's 21 open and 39 closed windows"),
+    "calls that do not add up": (rewrite_first(None, tp=-5, fn=26), "do not add up to the line's 21 open and 39 closed"),
     "a model twice": (rewrite("evaluation.json", '"name": "authors"', '"name": "k-mers"'), "the model k-mers twice"),
     "a line twice": (lambda f: rewrite_lines(f, 2), "holds the line HEPG2 twice"),
     "bins that do not fit": (rewrite_bins([1]), "model fine-tuned: the bins of its calibration do not fit"),

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from chromtransfer_plugin.constants import SEED, TEST_CHROMOSOMES
+from chromtransfer_plugin.constants import SEED
 
 _FILE = click.Path(path_type=Path)
 
@@ -27,9 +27,7 @@ _FILE = click.Path(path_type=Path)
     "--test-chromosome",
     "test_chromosomes",
     multiple=True,
-    default=TEST_CHROMOSOMES,
-    show_default=True,
-    help="Whose windows of --train test, without --test; repeat.",
+    help="Whose windows of --train test, without --test; repeat [default: chr2 and chr3].",
 )
 @click.option(
     "--positive", multiple=True, required=True, help="Label of open windows, all others are closed; repeat."

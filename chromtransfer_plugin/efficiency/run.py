@@ -45,7 +45,7 @@ def run_efficiency(
     *,
     pretrained: str | Path | None = None,
     test: Files = (),
-    test_chromosomes: Sequence[str] = TEST_CHROMOSOMES,
+    test_chromosomes: Sequence[str] | None = None,
     mode: Mode = "features",
     protocol: str | None = None,
     fractions: Sequence[float] = (*FRACTIONS, 1.0),
@@ -74,7 +74,8 @@ def run_efficiency(
     genome : path
         FASTA.
     train, test : path or list of paths
-        Labelled regions. Without ``test``, the test windows are those of ``train`` on ``test_chromosomes``.
+        Labelled regions. Without ``test``, the test windows are those of ``train`` on ``test_chromosomes`` (None: the
+        paper's chr2 and chr3).
     positive : str or list of str
         Label(s) of open windows; every other label is closed.
     out : path
@@ -109,6 +110,12 @@ def run_efficiency(
     """
     labels = [positive] if isinstance(positive, str) else list(positive)
     _check(mode, labels, seed, resamples, level, jobs)
+    if paths(test) and test_chromosomes:
+        raise ChromTransferError(
+            "--test-chromosome is for testing on windows of --train; with --test all windows of that file test. "
+            "Leave one of the two out."
+        )
+    test_chromosomes = test_chromosomes or TEST_CHROMOSOMES
     folder = Path(out)
     check_resumable(folder, (RECORD, DRAWS_FOLDER))
     chosen = pick_device(device)

@@ -28,6 +28,12 @@ from chromtransfer_plugin.leaks import LeakReport
 from chromtransfer_plugin.metrics import binary_metrics
 
 Floats = NDArray[np.float64]
+NETWORKS = (
+    "pretrained",
+    "binary",
+    "multiclass",
+    "multiclass-fixed",
+)  # what the paper compares a fine-tuned one with
 
 
 class ScoredModel(NamedTuple):
@@ -54,13 +60,19 @@ class Evaluated(NamedTuple):
 
 
 def pairs_of(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Choose what is compared: the first model with every other one, and every other one with the k-mer floor."""
+    """Choose what is compared.
+
+    The first model with every other one; every other one with the k-mer floor; and, as in the paper, the fine-tuned baseline
+    with the other networks that are trained or taken for comparison.
+    """
     if not names:
         return []
     first, others = names[0], names[1:]
     pairs = [(first, other) for other in others]
     if "kmer" in others:
         pairs += [(name, "kmer") for name in others if name != "kmer"]
+    if "fine-tuned" in others:
+        pairs += [("fine-tuned", name) for name in others if name in NETWORKS]
     return pairs
 
 
