@@ -59,6 +59,7 @@ def main(data: Path, out: Path, to: Path) -> None:
     make_folder(to / "evaluation")
     for name in TABLES:
         shutil.copyfile(evaluation / name, to / "evaluation" / name)
+    shutil.copyfile(page, to / "evaluation" / page.name)
     click.echo(f"{page}: {page.stat().st_size / 1e6:.1f} MB; {to / 'evaluation.md'}")
 
 
