@@ -127,7 +127,7 @@ EVEN = {"n": 40, "n_positive": 20, "n_loci": 20}
 # What is changed, the level, a part of the sentence or advice, and the nearest change at which the rule says nothing.
 RULES: list[tuple[str, dict[str, Any], str, str, dict[str, Any]]] = [
     ("few open", {**EVEN, "n_positive": 19}, "cannot tell", "about 43 windows", EVEN),
-    ("few closed", {**EVEN, "n": 39}, "cannot tell", "only 20 open and 19 closed", EVEN),
+    ("few closed", {**EVEN, "n": 39}, "cannot tell", "only 19 closed windows, and", EVEN),
     ("few loci", {**EVEN, "n_loci": 10}, "cannot tell", "about 80 windows", EVEN),
     ("one class", {"n_positive": 10000}, "cannot tell", "all 10,000 test windows are open", {"n_positive": 9980}),
     ("no window is open", {"n_positive": 0}, "cannot tell", "test windows are closed", {"n_positive": 20}),
@@ -297,7 +297,8 @@ def test_what_a_usable_verdict_rests_on_is_told() -> None:
 
 def test_numbers_of_windows_are_not_more_precise_than_they_are() -> None:
     assert "about 240 windows" in verdict(n=231, n_positive=20, n_loci=21, mine=auroc(0.7, 0.6, 0.803)).advice
-    assert "in 1 locus," in verdict(n_loci=1).sentence
+    assert "the test has only 1 locus, and" in verdict(n_loci=1).sentence
+    assert "only 19 open windows and 2 loci" in verdict(n_positive=19, n_loci=2).sentence
     assert "AUROC is not in the evaluation" in verdict(model(measures={"auroc": (None, None, None)})).sentence
 
 

@@ -128,9 +128,11 @@ def enough(case: Case) -> Iterator[Finding]:
         return
     texts, wanted = [], 0
     if smallest < FEWEST or loci < FEWEST:
+        kind = "open" if positive == smallest else "closed"
+        few = [f"{smallest:,} {kind} windows"] if smallest < FEWEST else []
+        few += [f"{loci:,} {'locus' if loci == 1 else 'loci'}"] if loci < FEWEST else []
         texts.append(
-            f"there are only {positive:,} open and {n - positive:,} closed test windows in {loci:,} "
-            f"{'locus' if loci == 1 else 'loci'}, and with fewer than {FEWEST} of each any number may be luck"
+            f"the test has only {' and '.join(few)}, and with fewer than {FEWEST} any number may be luck"
         )
         # The mix of classes and of windows per locus will stay as it is.
         wanted = math.ceil(n * max(FEWEST / smallest, FEWEST / max(loci, 1)))
