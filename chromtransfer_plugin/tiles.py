@@ -79,11 +79,24 @@ def away_from(table: pd.DataFrame, others: Sequence[pd.DataFrame], gap: int = 0)
     parts = [other[["chrom", "start", "end"]] for other in others if len(other)]
     if not parts or table.empty:
         return keep
-    names = {"chrom": "Chromosome", "start": "Start", "end": "End"}
-    regions = pd.concat(parts, ignore_index=True).rename(columns=names)
-    widened = regions.assign(Start=(regions["Start"] - gap).clip(lower=0), End=regions["End"] + gap)
-    windows = table[["chrom", "start", "end"]].rename(columns=names).assign(row=np.arange(len(table)))
-    near = pyranges.PyRanges(windows, int64=True).overlap(pyranges.PyRanges(widened, int64=True).merge())
-    if len(near):
-        keep[near.df["row"].to_numpy()] = False
+    regions = pd.concat(parts, ignore_index=True)
+    of_chrom = regions.groupby("chrom", observed=True).indices
+    # A chromosome at a time: pyranges copies what it is given.
+    for chrom, rows in table.groupby("chrom", observed=True).indices.items():
+        if chrom not in of_chrom:
+            continue
+        here = regions.iloc[of_chrom[chrom]]
+        widened = {"Start": (here["start"] - gap).clip(lower=0), "End": here["end"] + gap}
+        windows = {
+            "Start": table["start"].to_numpy()[rows],
+            "End": table["end"].to_numpy()[rows],
+            "row": rows,
+        }
+        near = _ranges(pyranges, windows).overlap(_ranges(pyranges, widened).merge())
+        if len(near):
+            keep[near.df["row"].to_numpy()] = False
     return keep
+
+
+def _ranges(pyranges: Any, columns: dict[str, Any]) -> Any:
+    return pyranges.PyRanges(pd.DataFrame({"Chromosome": "chrom", **columns}), int64=True)
