@@ -20,6 +20,7 @@ _EXPORTS = {
     "save_model": "checkpoint",
     "predict_file": "prediction",
     "score_variants": "variants",
+    "build_dataset": "preparation.run",
     "evaluate": "evaluation.run",
     "predict_logits": "predict",
     "probabilities": "predict",
