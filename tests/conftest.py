@@ -71,3 +71,30 @@ def bare(tmp_path_factory) -> Path:
     from keras_cases import build, write
 
     return write(tmp_path_factory.mktemp("keras") / "bare.h5", build(wide=2), weights_only=True)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """A headless Chromium that logs its console and every request; the test is skipped where there is none."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    driver_program = shutil.which("chromedriver")
+    if program is None or driver_program is None:
+        pytest.skip("needs Chromium and chromedriver (apt install chromium-driver)")
+    pytest.importorskip(
+        "selenium", reason="selenium is not installed (pip install 'chromtransfer-plugin[dev]')"
+    )
+    from selenium.webdriver import Chrome, ChromeOptions
+    from selenium.webdriver.chrome.service import Service
+
+    options = ChromeOptions()
+    options.binary_location = program
+    for argument in (
+        "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
+        "--disable-component-update", "--no-first-run", "--window-size=1280,800",
+        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
+    ):  # fmt: skip
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = Chrome(options=options, service=Service(driver_program))
+    yield driver
+    driver.quit()

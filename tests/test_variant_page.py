@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,11 +14,6 @@ from chromtransfer_plugin.plots.comparison_parts import new_figure
 from chromtransfer_plugin.variants.motif_changes import CHANGE_COLUMNS
 from chromtransfer_plugin.variants.page import Explained, render_page
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-needs_browser = pytest.mark.skipif(
-    BROWSER is None or DRIVER is None, reason="needs Chromium and chromedriver (apt install chromium-driver)"
-)
 HOSTILE = '</script><script>document.title = "broken"</script><img src=x onerror=alert(1)>&"\''
 FACTS = {
     "method": "ism",
@@ -164,26 +158,6 @@ def test_no_variants() -> None:
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    pytest.importorskip("selenium", reason="selenium is not installed")
-    from selenium.webdriver import Chrome, ChromeOptions
-    from selenium.webdriver.chrome.service import Service
-
-    options = ChromeOptions()
-    options.binary_location = BROWSER
-    profile = tmp_path_factory.mktemp("profile")
-    for argument in (
-        "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--window-size=1280,800",
-        "--disable-background-networking", f"--user-data-dir={profile}",
-    ):  # fmt: skip
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = Chrome(options=options, service=Service(DRIVER))
-    yield driver
-    driver.quit()
-
-
-@pytest.fixture(scope="module")
 def page(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     (folder / "figures").mkdir()
@@ -206,7 +180,6 @@ def ranks(browser) -> list[str]:
     return browser.execute_script(f"return {rows}.map((row) => row.cells[0].innerText)")
 
 
-@needs_browser
 def test_a_click_sorts(opened) -> None:
     heads = opened.find_elements("css selector", "#variants thead button")
     by_name = {head.text.rstrip(" |▲▼"): head for head in heads}
@@ -225,7 +198,6 @@ def test_a_click_sorts(opened) -> None:
     assert (sorted_by.text, sorted_by.get_attribute("aria-sort")) == ("Rank ▼", "descending")
 
 
-@needs_browser
 def test_filter_narrows_table_and_figures(opened) -> None:
     box = opened.find_element("css selector", "#filter-box input")
     box.send_keys("hepg2 swapped")
@@ -238,7 +210,6 @@ def test_filter_narrows_table_and_figures(opened) -> None:
     assert ranks(opened) == ["1", "2", "3"]
 
 
-@needs_browser
 def test_figures_are_shown_and_names_are_not_run(opened) -> None:
     assert opened.title == "Variants, ranked by effect"
     opened.execute_script("document.querySelectorAll('img').forEach((one) => (one.loading = 'eager'))")
@@ -248,7 +219,6 @@ def test_figures_are_shown_and_names_are_not_run(opened) -> None:
     assert sizes == [900, 900, 900]
 
 
-@needs_browser
 def test_a_phone_scrolls_in_one_direction_only(opened) -> None:
     size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
     opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
