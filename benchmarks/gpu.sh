@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, for a machine with CUDA, Python 3.11 or 3.12 and torch, and no network.
 #
-#     bash benchmarks/gpu.sh            results in ./out: gpu.json, gpu.md, prediction.json, attribution*.json, variants.json, tests.txt, machine.txt
+#     bash benchmarks/gpu.sh            results in ./out: gpu.json, gpu.md, prediction.json, attribution*.json, variants.json, evaluation.txt, tests.txt, machine.txt
 #     OUT=/tmp/x PYTHON=python3.12 SITE=.gpu/site BUDGET=400 bash benchmarks/gpu.sh
 #
 # SITE may hold packages that the machine lacks. To fill it on a machine with a network:
@@ -65,4 +65,12 @@ timeout 300 "$PYTHON" benchmarks/attribution.py --device "$DEVICE" --json "$OUT/
 timeout 200 "$PYTHON" benchmarks/attribution_rivals.py --device "$DEVICE" --json "$OUT/attribution_rivals.json" \
   ${QUICK:+--repeats 1} 2>&1 | tail -20 | tee "$OUT/attribution_rivals.txt"
 timeout 300 "$PYTHON" benchmarks/variants.py --device "$DEVICE" --json "$OUT/variants.json" --no-memory ${QUICK:+--repeats 1} 2>&1 | tail -20 | tee "$OUT/variants.txt"
+# Training, scoring and data efficiency in one: the packaged example, baselines trained on the device.
+example=configs/example
+chromtransfer() { timeout 200 "$PYTHON" -c 'from chromtransfer_plugin.cli import main; main()' "$@" 2>&1; }
+chromtransfer evaluate --genome $example/genome.fa.gz --train $example/HEPG2.csv --test $example/HEPG2.csv --line HEPG2 \
+  --test-chromosome chr2 --test-chromosome chr3 --baseline kmer --baseline binary --set max_epochs=2 --network width=0.25 \
+  --device "$DEVICE" --out "$OUT/evaluation" | tail -5 | tee "$OUT/evaluation.txt"
+chromtransfer efficiency --genome $example/genome.fa.gz --train $example/HEPG2.csv --positive HEPG2 --pretrained pretrained \
+  --fraction 0.5 --fraction 1 --draws 2 --device "$DEVICE" --out "$OUT/efficiency" | tail -8 | tee "$OUT/efficiency.txt"
 exit "$((status != 0))"
