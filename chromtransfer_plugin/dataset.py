@@ -303,9 +303,26 @@ def split_windows(
     ChromTransferError
         If a set is empty, the fold does not exist, or the training windows of a task are of one class.
     """
-    test_chromosomes = [test_chromosomes] if isinstance(test_chromosomes, str) else list(test_chromosomes)
     if not 0 <= fold < folds:
         raise ChromTransferError(f"fold={fold} does not exist: with folds={folds} use 0 to {folds - 1}.")
+    return _fold(windows, _divide(windows, test_chromosomes, folds, fold_by, seed, report), fold)
+
+
+class _Divided(NamedTuple):
+    """Which windows test (N,), the rows of the others that may be used (n,), and the fold of each of these (n,)."""
+
+    test_chromosomes: list[str]
+    test: np.ndarray
+    rest: np.ndarray
+    fold: np.ndarray
+    how: str
+    report: str
+
+
+def _divide(
+    windows: Windows, test_chromosomes: Sequence[str], folds: int, fold_by: By, seed: int, report: str
+) -> _Divided:
+    test_chromosomes = [test_chromosomes] if isinstance(test_chromosomes, str) else list(test_chromosomes)
     test = windows.on(test_chromosomes)
     if test_chromosomes and not test.any():
         raise ChromTransferError(
@@ -326,17 +343,23 @@ def split_windows(
             )
         rest = rest[~blocked]
     codes = windows.take(rest).centre().codes if fold_by == "homology" else None
-    held_out = k_folds(windows.table.iloc[rest], k=folds, by=fold_by, seed=seed, codes=codes) == fold
+    fold = k_folds(windows.table.iloc[rest], k=folds, by=fold_by, seed=seed, codes=codes)
+    return _Divided(test_chromosomes, test, rest, fold, f"of {folds} (by {fold_by})", report)
+
+
+def _fold(windows: Windows, divided: _Divided, fold: int) -> Splits:
+    """Validate on one fold and train on the others."""
+    rest, held_out = divided.rest, divided.fold == fold
     train, validation = windows.take(rest[~held_out]), windows.take(rest[held_out]).centre()
     for name, part in (("train", train), ("validation", validation)):
         if part.n == 0:
             raise ChromTransferError(
                 f"the {name} set is empty: {len(rest)} windows lie outside the test chromosomes "
-                f"{test_chromosomes} and fold {fold} of {folds} (by {fold_by}) is held out. "
+                f"{divided.test_chromosomes} and fold {fold} {divided.how} is held out. "
                 "Use fewer folds or fold_by: locus."
             )
-    _check_classes(train, test_chromosomes)
-    return Splits(train, validation, windows.take(test).centre(), report)
+    _check_classes(train, divided.test_chromosomes)
+    return Splits(train, validation, windows.take(divided.test).centre(), divided.report)
 
 
 def _check_classes(train: Windows, test_chromosomes: list[str]) -> None:
@@ -367,15 +390,5 @@ def all_folds(
     report: str = "",
 ) -> list[Splits]:
     """Return the splits of every fold in turn, see :func:`split_windows`; each window validates once."""
-    return [
-        split_windows(
-            windows,
-            test_chromosomes=test_chromosomes,
-            folds=folds,
-            fold=fold,
-            fold_by=fold_by,
-            seed=seed,
-            report=report,
-        )
-        for fold in range(folds)
-    ]
+    divided = _divide(windows, test_chromosomes, folds, fold_by, seed, report)
+    return [_fold(windows, divided, fold) for fold in range(folds)]

@@ -47,6 +47,15 @@ class Measure(_Part):
     low: float | None = None
     high: float | None = None
 
+    def text(self, signed: bool = False, undefined: str = "-") -> str:
+        """Write the value with its interval, if there is one: ``0.862 [0.853, 0.871]``."""
+        form = "+.3f" if signed else ".3f"
+        if self.value is None:
+            return undefined
+        if self.low is None or self.high is None:
+            return f"{self.value:{form}}"
+        return f"{self.value:{form}} [{self.low:{form}}, {self.high:{form}}]"
+
 
 class Calibration(_Part):
     """Calibration of a model, as it is and after a correction.

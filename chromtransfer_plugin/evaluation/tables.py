@@ -65,8 +65,7 @@ def _leading(record: EvaluationRecord, metric: str) -> list[str]:
     heads = ["model", *(f"{line.line} ({line.n_positive}/{line.n})" for line in record.lines)]
     heads += [MEAN] if record.means else []
     rows = [
-        [name, *(_with_interval(measure) for measure in _over_lines(record, name, metric))]
-        for name in _names(record)
+        [name, *(measure.text() for measure in _over_lines(record, name, metric))] for name in _names(record)
     ]
     return [f"## {METRICS[metric][0]}", "", *_table(heads, rows), ""]
 
@@ -125,7 +124,7 @@ def _line(line: LineResult) -> list[str]:
 def _measures(line: LineResult) -> list[str]:
     heads = ["metric", *(model.name for model in line.models)]
     rows = [
-        [heading, *(_with_interval(model.measures[metric]) for model in line.models)]
+        [heading, *(model.measures[metric].text() for model in line.models)]
         for metric, (heading, _) in METRICS.items()
     ]
     rows.append(
@@ -143,7 +142,7 @@ def _comparisons(comparisons: Sequence[Comparison]) -> list[str]:
         [
             f"{c.a} minus {c.b}",
             METRICS[c.metric][0],
-            _with_interval(c.difference, signed=True),
+            c.difference.text(signed=True),
             _p(c.p_bootstrap),
             *([_p(c.p_delong)] if delong else []),
             _p(c.q),
@@ -165,9 +164,9 @@ def _calibration(line: LineResult) -> list[str]:
             {"none": "as it is"}.get(c.method, c.method)
             + (f", T = {c.temperature:.2f}" if c.temperature else ""),
             c.fitted_on,
-            _with_interval(c.ece),
-            _with_interval(c.brier),
-            _with_interval(c.log_loss),
+            c.ece.text(),
+            c.brier.text(),
+            c.log_loss.text(),
         ]
         for model in line.models
         for c in model.calibration
@@ -227,15 +226,6 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
         return "| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in cells) + " |"
 
     return [written(heads), "|---" * len(heads) + "|", *(written(row) for row in rows)]
-
-
-def _with_interval(measure: Measure, signed: bool = False) -> str:
-    sign = "+" if signed else ""
-    if measure.value is None:
-        return "-"
-    if measure.low is None or measure.high is None:
-        return f"{measure.value:{sign}.3f}"
-    return f"{measure.value:{sign}.3f} [{measure.low:{sign}.3f}, {measure.high:{sign}.3f}]"
 
 
 def _plain(measure: Measure) -> str:

@@ -51,9 +51,4 @@ def rounded_up(n: int) -> int:
 
 def with_interval(measure: Measure, signed: bool = False) -> str:
     """Write a value with its interval: ``0.862 [0.853, 0.871]``."""
-    form = "+.3f" if signed else ".3f"
-    if measure.value is None:
-        return "not defined"
-    if measure.low is None or measure.high is None:
-        return f"{measure.value:{form}}".replace("-", "−")
-    return f"{measure.value:{form}} [{measure.low:{form}}, {measure.high:{form}}]".replace("-", "−")
+    return measure.text(signed, undefined="not defined").replace("-", "−")

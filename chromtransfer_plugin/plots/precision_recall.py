@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from chromtransfer_plugin.errors import ChromTransferError
 from chromtransfer_plugin.metrics import average_precision
-from chromtransfer_plugin.plots.roc import Curves, thinned
+from chromtransfer_plugin.plots.roc import Curves, of_both_classes, thinned
 from chromtransfer_plugin.plots.style import FONT, LINES, Styles, tidy
 
 if TYPE_CHECKING:
@@ -39,12 +36,7 @@ def plot_precision_recall(
     """
     from sklearn.metrics import precision_recall_curve
 
-    for i, (name, (y, p)) in enumerate(curves.items()):
-        labels, scores = np.asarray(y), np.asarray(p)
-        if not 0 < labels.sum() < len(labels):
-            raise ChromTransferError(
-                f"precision-recall curve '{name}': needs examples of both classes, got one only."
-            )
+    for i, (name, labels, scores) in enumerate(of_both_classes(curves, "precision-recall")):
         if i == 0:
             share = float(labels.mean())
             ax.axhline(share, color="0.6", linewidth=1)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -45,10 +45,7 @@ def plot_roc(
     from sklearn.metrics import roc_curve
 
     ax.plot([0, 1], [0, 1], color="0.6", linewidth=1)
-    for i, (name, (y, p)) in enumerate(curves.items()):
-        labels, scores = np.asarray(y), np.asarray(p)
-        if not 0 < labels.sum() < len(labels):
-            raise ChromTransferError(f"ROC curve '{name}': needs examples of both classes, got one only.")
+    for i, (name, labels, scores) in enumerate(of_both_classes(curves, "ROC")):
         false_positive, true_positive, _ = roc_curve(labels, scores)
         color, style = styles[i % len(styles)]
         ax.plot(
@@ -67,6 +64,15 @@ def plot_roc(
             loc="lower right", fontsize=FONT - 1, title="AUROC", title_fontsize=FONT - 1, handlelength=2.5
         )
     tidy(ax)
+
+
+def of_both_classes(curves: Curves, kind: str) -> Iterator[tuple[str, NDArray[Any], NDArray[Any]]]:
+    """Yield name, labels and scores of each curve; raise at one whose labels are all the same."""
+    for name, (y, p) in curves.items():
+        labels, scores = np.asarray(y), np.asarray(p)
+        if not 0 < labels.sum() < len(labels):
+            raise ChromTransferError(f"{kind} curve '{name}': needs examples of both classes, got one only.")
+        yield name, labels, scores
 
 
 def thinned(x: Floats, y: Floats, most: int = MOST_POINTS) -> tuple[Floats, Floats]:
